@@ -1,0 +1,1 @@
+"""Networks, memory, samplers and checkpoints. Knows torch and numpy; knows no clock, no window and no YAML."""

@@ -1,0 +1,1 @@
+"""Programs around the engine: data, training, evaluation, benchmarks. May import anything."""

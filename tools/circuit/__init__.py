@@ -1,0 +1,1 @@
+"""The pipeline of the circuit world: data, tokenizer, dynamics, evaluation, export."""

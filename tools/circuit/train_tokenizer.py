@@ -1,0 +1,156 @@
+"""Fit the tokenizer: PCA of whole frames in closed form, then the objects' fields and the encoder by gradient.
+
+    python -m tools.circuit.train_tokenizer --out runs/circuit --minutes 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.tokenizer import BODY_PX, LIGHT_AHEAD_PX, LIGHT_PX, POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
+from tools.circuit.data import still_scenes
+
+
+def fit_scene(tokenizer: SlotTokenizer, frames: Tensor) -> None:
+    """Mean and principal components of the frames, and the projection that reads the code from quarter-size frames."""
+    images = (frames.permute(0, 3, 1, 2).float() / 255).flatten(1)
+    count = len(images)
+    mean = images.median(0).values if count < 3 else images.mean(0)
+    centred = images - mean
+    values, vectors = torch.linalg.eigh(centred @ centred.T)
+    keep = tokenizer.config.scene_dim
+    values, vectors = values[-keep:].flip(0), vectors[:, -keep:].flip(1)
+    code = vectors * count**0.5  # (count, keep), unit variance
+    basis = code.T @ centred / count
+    h, w = tokenizer.config.height_px, tokenizer.config.width_px
+    with torch.no_grad():
+        tokenizer.mean.copy_(mean.view(3, h, w))
+        tokenizer.basis.copy_(basis.view(keep, 3, h, w))
+        set_projection(tokenizer)
+    print(f"scene: {keep} components explain {float(values.sum() / centred.square().sum()):.4%} of the variance")
+
+
+def set_projection(tokenizer: SlotTokenizer) -> None:
+    """Least squares of the quarter-size basis, so that the code of a frame is one matrix product."""
+    small = F.avg_pool2d(tokenizer.basis, 4).flatten(1)
+    tokenizer.project.copy_(torch.linalg.pinv(small.T))
+    tokenizer.project_mean.copy_(F.avg_pool2d(tokenizer.mean[None], 4).flatten())
+
+
+def true_latents(tokenizer: SlotTokenizer, scene: Tensor, labels: Tensor) -> Tensor:
+    """Latents with the teacher's poses in the slots."""
+    c = tokenizer.config
+    place = (labels[..., :2] - torch.tensor([c.width_px / 2, c.height_px / 2])) / POSITION_SCALE_PX
+    slots = torch.cat([place, labels[..., 2:4], labels[..., 4:] * 2 - 1], -1)
+    return torch.cat([scene, slots.flatten(1)], -1)
+
+
+def decoder_loss(tokenizer: SlotTokenizer, frames: Tensor, latents: Tensor) -> Tensor:
+    """Squared error on the windows around each object, where the other object is not near."""
+    scene, slots = tokenizer.split(latents)
+    with torch.no_grad():
+        background = tokenizer.background(scene)
+    apart = ((slots[:, 0, :2] - slots[:, 1, :2]).norm(dim=-1) * POSITION_SCALE_PX > 50) | (slots[..., 4].min(-1).values < 0)
+    loss = torch.zeros(())
+    for k in range(tokenizer.config.slots):
+        slot = slots[:, k]
+        ahead = slot[:, 2:4] * (LIGHT_AHEAD_PX / POSITION_SCALE_PX)
+        index, local = tokenizer.window(slot, slot[:, :2] + ahead, LIGHT_PX)
+        lit = tokenizer.lit_patch(background[index], index, local, scene, slot, k)
+        outside = ((local[..., 0].abs() > 11.5) | (local[..., 1].abs() > 7)).float().view(index[1].shape)
+        error = (lit - frames[index].float() / 255).square().mean(-1) * outside
+        loss = loss + (error.mean((1, 2)) * apart).mean()
+        index, local = tokenizer.window(slot, slot[:, :2], BODY_PX)
+        ground = tokenizer.lit_patch(background[index], index, local, scene, slot, k)
+        drawn = tokenizer.body_patch(ground, index, local, scene, slot, k)
+        error = (drawn - frames[index].float() / 255).square().mean(-1)
+        loss = loss + (error.mean((1, 2)) * apart).mean()
+    return loss
+
+
+def encoder_loss(tokenizer: SlotTokenizer, frames: Tensor, labels: Tensor) -> Tensor:
+    images = frames.permute(0, 3, 1, 2).float() / 255
+    images = (images + torch.randn(len(images), 1, 1, 1) * 0.02).clamp(0, 1)
+    heat = tokenizer.heat(images).float().flatten(2)
+    columns = tokenizer.config.width_px // 4
+    cell = (labels[..., 1] / 4).floor().clamp(0, tokenizer.config.height_px // 4 - 1) * columns
+    cell = (cell + (labels[..., 0] / 4).floor().clamp(0, columns - 1)).long()
+    seen = labels[..., 4]
+    # Spread the target over the cell by cross entropy; a hidden object has no cell.
+    loss = (F.cross_entropy(heat.flatten(0, 1), cell.flatten(), reduction="none") * seen.flatten()).mean()
+    with torch.no_grad():
+        found = tokenizer.locate(images)
+    for k in range(tokenizer.config.slots):
+        jitter = labels[:, k, :2] + torch.randn(len(labels), 2) * 2.0
+        use_true = (torch.rand(len(labels), 1) < 0.5) & (seen[:, k : k + 1] > 0)
+        read = tokenizer.measure(images, torch.where(use_true, jitter, found[:, k]), k).float()
+        centre = torch.tensor([tokenizer.config.width_px / 2, tokenizer.config.height_px / 2])
+        place = read[:, :2] * POSITION_SCALE_PX + centre
+        close = seen[:, k] * ((place - labels[:, k, :2]).norm(dim=-1) < 14).float()
+        loss = loss + (F.huber_loss(place, labels[:, k, :2], reduction="none").mean(-1) * close).mean() * 2
+        loss = loss + ((read[:, 2:4] - labels[:, k, 2:4]).square().mean(-1) * close).mean() * 8
+        loss = loss + F.binary_cross_entropy_with_logits(2 * read[:, 4], seen[:, k])
+        lamp = F.binary_cross_entropy_with_logits(2 * read[:, 5], labels[:, k, 5], reduction="none")
+        loss = loss + (lamp * close).mean() * 0.5
+    return loss
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/circuit"))
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--scenes", type=int, default=10_000)
+    parser.add_argument("--batch", type=int, default=24)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    began = time.monotonic()
+    frames_np, labels_np = still_scenes(options.scenes, seed=1)
+    frames, labels = torch.from_numpy(frames_np), torch.from_numpy(labels_np)
+    print(f"{len(frames)} scenes in {time.monotonic() - began:.0f} s")
+    tokenizer = SlotTokenizer(TokenizerConfig(frames.shape[1], frames.shape[2]))
+    fit_scene(tokenizer, frames[:700])
+    fields = [*tokenizer.body.parameters(), *tokenizer.light.parameters()]
+    maps = [tokenizer.ground, tokenizer.open_sky]
+    reader = [*tokenizer.find.parameters(), *tokenizer.refine.parameters()]
+    groups = [{"params": p, "peak": rate} for p, rate in ((fields, 3e-3), (maps, 2e-2), (reader, 1.5e-3))]
+    optimiser = torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.98))
+    train(tokenizer, optimiser, frames, labels, options)
+
+
+def train(tokenizer: SlotTokenizer, optimiser: torch.optim.Optimizer, frames: Tensor, labels: Tensor, options: argparse.Namespace) -> None:
+    began, step = time.monotonic(), 0
+    budget = options.minutes * 60
+    with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
+        bar = progress.add_task("tokenizer", total=budget)
+        while (spent := time.monotonic() - began) < budget:
+            part = spent / budget
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * min(1.0, step / 50, (1 - part) / 0.4 + 0.01)
+            pick = torch.randint(len(frames), (options.batch,))
+            with torch.no_grad():
+                scene = tokenizer.scene(frames[pick].permute(0, 3, 1, 2).float() / 255)
+            with torch.autocast("cpu", torch.bfloat16):
+                decoded = decoder_loss(tokenizer, frames[pick], true_latents(tokenizer, scene, labels[pick]))
+                encoded = encoder_loss(tokenizer, frames[pick], labels[pick])
+            optimiser.zero_grad(set_to_none=True)
+            (decoded * 50 + encoded).backward()
+            optimiser.step()
+            step += 1
+            if step % 100 == 0:
+                print(f"{spent:.0f} s, step {step}: decoder {float(decoded):.6f}, encoder {float(encoded):.4f}", flush=True)
+                save_file(tokenizer.state_dict(), options.out / "tokenizer.safetensors")
+            progress.update(bar, completed=spent)
+    save_file(tokenizer.state_dict(), options.out / "tokenizer.safetensors")
+
+
+if __name__ == "__main__":
+    main()
