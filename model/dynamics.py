@@ -1,0 +1,221 @@
+"""The dynamics: a block-causal transformer that denoises the next frame's latent, given remembered frames.
+
+Two streams share one set of weights. The clean stream reads committed latents and leaves keys and values in the
+memory; the noisy stream reads a noisy latent of the coming frame, attends to remembered clean frames and to itself,
+and predicts the clean latent (x-prediction; flow-matching noise as in Dreamer 4, section 3). Rotary positions in
+ticks, no position table. Conditions (controls, prompt, noise level) enter by adaLN with one shared projection, as
+in PixArt-alpha. The last estimate is fed back (self-conditioning, Chen et al. 2022), so later denoise steps refine.
+
+Tokens of a frame: the scene, then one per slot.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.memory import MemorySpec
+from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM
+
+PLACE_WAVES_PX = (512.0, 256.0, 128.0, 64.0, 32.0, 16.0, 8.0)
+PLACE_DIM = 4 * len(PLACE_WAVES_PX)
+SLOT_FEATURES = SLOT_DIM + PLACE_DIM + 6
+MOTION_GAIN = 10.0
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """`condition_dim`: controls and prompt per frame. `window`: remembered frames. `ladder`: denoise step counts.
+
+    `taus`: noise level before each denoise step; every rung is a prefix of them.
+    """
+
+    scene_dim: int = 12
+    slots: int = 2
+    condition_dim: int = 11
+    width: int = 128
+    layers: int = 6
+    heads: int = 4
+    window: int = 32
+    ladder: tuple[int, ...] = (1, 2, 4)
+    taus: tuple[float, ...] = (0.0, 0.5, 0.75, 0.9)
+
+    @property
+    def tokens(self) -> int:
+        return 1 + self.slots
+
+    @property
+    def latent_dim(self) -> int:
+        return self.scene_dim + self.slots * SLOT_DIM
+
+    def memory_spec(self, rows: int = 1) -> MemorySpec:
+        return MemorySpec(self.layers, self.heads, self.width // self.heads, self.tokens, self.window, rows=rows)
+
+
+def place_features(slots: Tensor) -> Tensor:
+    """Sines and cosines of where each slot is, `(..., 6)` to `(..., PLACE_DIM)`; float32 keeps them exact."""
+    lengths = torch.tensor([2 * math.pi * POSITION_SCALE_PX / w for w in PLACE_WAVES_PX], device=slots.device)
+    angle = slots[..., :2, None] * lengths
+    return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
+
+
+def slot_features(slots: Tensor, before: Tensor) -> Tensor:
+    """What a frame says of each slot: the six numbers, its place, and its motion since the frame before."""
+    both = ((slots[..., 4:5] > 0) & (before[..., 4:5] > 0)).float()
+    motion = ((slots[..., :4] - before[..., :4]) * MOTION_GAIN * both).clamp(-3, 3)
+    return torch.cat([slots, place_features(slots), motion, both, before[..., 4:5]], -1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of the last dimension, halves paired."""
+    a, b = x.chunk(2, -1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.modulation = nn.Parameter(torch.zeros(6 * width))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each `(batch, heads, n, head_dim)`."""
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
+        return q, k, v
+
+    def mix(self, x: Tensor, attended: Tensor, gates: tuple[Tensor, ...]) -> Tensor:
+        """Add the attention's result, then the MLP's. `gates`: shift, scale and gate of the MLP, gate of attention."""
+        shift, scale, gate, attention_gate = gates
+        x = x + attention_gate * self.out(attended.transpose(1, 2).flatten(2))
+        hidden = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
+        return x + gate * self.down(F.relu(self.up(hidden)).square())
+
+
+class Dynamics(nn.Module):
+    def __init__(self, config: DynamicsConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, s = config.width, config.scene_dim
+        self.clean_scene = nn.Linear(2 * s, d)
+        self.clean_slot = nn.Linear(SLOT_FEATURES, d)
+        self.noisy_scene = nn.Linear(4 * s, d)
+        self.noisy_slot = nn.Linear(2 * SLOT_DIM + SLOT_FEATURES + PLACE_DIM, d)
+        self.kind = nn.Parameter(torch.randn(2, config.tokens, d) * 0.02)
+        self.condition = nn.Sequential(nn.Linear(config.condition_dim + 34, d), nn.SiLU(), nn.Linear(d, d), nn.SiLU())
+        self.modulate = nn.Linear(d, 6 * d)
+        self.blocks = nn.ModuleList(Block(d, config.heads) for _ in range(config.layers))
+        self.scene_out = nn.Linear(d, s)
+        self.slot_out = nn.Linear(d, SLOT_DIM)
+        for layer in (self.modulate, self.scene_out, self.slot_out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    # --- pieces shared by training and play -----------------------------------------------------------------------
+
+    def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        s = self.config.scene_dim
+        return latent[..., :s], latent[..., s:].unflatten(-1, (self.config.slots, SLOT_DIM))
+
+    def clean_tokens(self, latent: Tensor, before: Tensor) -> Tensor:
+        """`(..., latent_dim)` twice (a frame and the one before) to tokens `(..., tokens, width)`."""
+        scene, slots = self.split(latent)
+        scene_before, slots_before = self.split(before)
+        scene_token = self.clean_scene(torch.cat([scene, (scene - scene_before) * MOTION_GAIN], -1))
+        slot_tokens = self.clean_slot(slot_features(slots, slots_before))
+        return torch.cat([scene_token[..., None, :], slot_tokens], -2) + self.kind[0]
+
+    def noisy_tokens(self, noisy: Tensor, estimate: Tensor, last: Tensor, before: Tensor) -> Tensor:
+        """Tokens of the coming frame: its noisy latent, the estimate so far, and the last two committed frames."""
+        (scene, slots), (scene_guess, guess) = self.split(noisy), self.split(estimate)
+        (scene_last, slots_last), (scene_before, slots_before) = self.split(last), self.split(before)
+        parts = [scene, scene_guess, scene_last, (scene_last - scene_before) * MOTION_GAIN]
+        scene_token = self.noisy_scene(torch.cat(parts, -1))
+        moved = (guess - slots_last).clamp(-2, 2)
+        features = torch.cat([slots, moved, slot_features(slots_last, slots_before), place_features(guess)], -1)
+        return torch.cat([scene_token[..., None, :], self.noisy_slot(features)], -2) + self.kind[1]
+
+    def gates(self, condition: Tensor, tau: Tensor, clean: bool) -> Tensor:
+        """adaLN numbers `(..., 6 * width)` from controls and prompt `(..., condition_dim)` and noise level `(...)`."""
+        angles = tau[..., None] * torch.pi * torch.arange(1, 17, device=tau.device)
+        flag = torch.full_like(tau, float(clean))[..., None]
+        level = torch.cat([angles.sin(), angles.cos(), tau[..., None], flag], -1)
+        return self.modulate(self.condition(torch.cat([condition, level], -1)))
+
+    def latent_of(self, tokens: Tensor, last: Tensor) -> Tensor:
+        """The predicted clean latent: scene and poses as a change of the last frame, the rest outright."""
+        tokens = F.layer_norm(tokens.float(), tokens.shape[-1:])
+        scene_last, slots_last = self.split(last)
+        scene = scene_last + 0.2 * self.scene_out(tokens[..., 0, :])
+        out = self.slot_out(tokens[..., 1:, :])
+        slots = torch.cat([slots_last[..., :4] + 0.2 * out[..., :4], out[..., 4:]], -1)
+        return torch.cat([scene, slots.flatten(-2)], -1)
+
+    def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines `(n, head_dim / 2)` of positions in ticks `(n,)`."""
+        half = self.config.width // self.config.heads // 2
+        frequency = torch.pi / 2 * (1 / 100.0) ** (torch.arange(half, device=positions.device) / half)
+        angle = positions[:, None].float() * frequency
+        return angle.cos(), angle.sin()
+
+    # --- training: a whole sequence, both streams in one pass -----------------------------------------------------
+
+    def forward(self, clean: Tensor, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: Tensor, window: Tensor) -> Tensor:
+        """Predict every frame of a sequence from the frames before it.
+
+        `clean`, `noisy`, `estimate`: `(batch, time, latent_dim)`. `condition`: `(batch, time, condition_dim)`, leading
+        into each frame. `tau`: `(batch, time)`, 0 pure noise, 1 clean. `window`: `(batch,)` remembered frames; 1 also
+        hides the motion. Returns predictions `(batch, time, latent_dim)`; the first has no past and means nothing.
+        """
+        batch, time, _ = clean.shape
+        last = torch.cat([clean[:, :1], clean[:, :-1]], 1)
+        before = torch.cat([last[:, :1], last[:, :-1]], 1)
+        blind = (window == 1)[:, None, None]
+        before = torch.where(blind, last, before)
+        clean_before = torch.where(blind, clean, last)
+        x = self.clean_tokens(clean, clean_before).flatten(1, 2)
+        y = self.noisy_tokens(noisy, estimate, last, before).flatten(1, 2)
+        n = self.config.tokens
+        gates_x = self.gates(condition, torch.ones_like(tau), clean=True).repeat_interleave(n, 1)
+        gates_y = self.gates(condition, tau, clean=False).repeat_interleave(n, 1)
+        ticks = torch.arange(time, device=clean.device).repeat_interleave(n)
+        cos, sin = self.rotary(ticks)
+        age = (ticks[:, None] - ticks[None, :])[None]
+        seen = (age >= 0) & (age <= window[:, None, None])
+        mask_x = torch.where(seen, 0.0, -1e4)[:, None]
+        mask_y = torch.where(seen & (age > 0), 0.0, -1e4)[:, None]
+        for block in self.blocks:
+            x, y = self._both(block, x, y, gates_x, gates_y, cos, sin, mask_x, mask_y)
+        return self.latent_of(y.unflatten(1, (time, n)), last)
+
+    def _both(self, block: Block, x: Tensor, y: Tensor, gates_x: Tensor, gates_y: Tensor, cos: Tensor, sin: Tensor, mask_x: Tensor, mask_y: Tensor) -> tuple[Tensor, Tensor]:
+        n = self.config.tokens
+        scale = (self.config.width // self.config.heads) ** -0.5
+        a_x, a_y = (gates + block.modulation for gates in (gates_x, gates_y))
+        shift_x, scale_x, gate_x, *mlp_x = a_x.chunk(6, -1)
+        shift_y, scale_y, gate_y, *mlp_y = a_y.chunk(6, -1)
+        q_x, k_x, v_x = block.project(F.layer_norm(x, x.shape[-1:]) * (1 + scale_x) + shift_x)
+        q_y, k_y, v_y = block.project(F.layer_norm(y, y.shape[-1:]) * (1 + scale_y) + shift_y)
+        q_x, k_x, q_y, k_y = (rotate(part.float(), cos, sin).to(v_x.dtype) for part in (q_x, k_x, q_y, k_y))
+        weight = (q_x @ k_x.transpose(-1, -2) * scale + mask_x.to(q_x.dtype)).softmax(-1)
+        attended_x = weight @ v_x
+        # The noisy stream: remembered clean frames, and the tokens of its own frame.
+        past = q_y @ k_x.transpose(-1, -2) * scale + mask_y.to(q_y.dtype)
+        q_own, k_own, v_own = (part.unflatten(2, (-1, n)) for part in (q_y, k_y, v_y))
+        own = (q_own @ k_own.transpose(-1, -2) * scale).flatten(2, 3)
+        weight = torch.cat([past, own], -1).softmax(-1)
+        attended_y = weight[..., :-n] @ v_x
+        attended_y = attended_y + (weight[..., -n:].unflatten(2, (-1, n)) @ v_own).flatten(2, 3)
+        x = block.mix(x, attended_x, (mlp_x[0], mlp_x[1], 1 + mlp_x[2], 1 + gate_x))
+        y = block.mix(y, attended_y, (mlp_y[0], mlp_y[1], 1 + mlp_y[2], 1 + gate_y))
+        return x, y

@@ -1,0 +1,326 @@
+"""The life of a tick: wait, poll late, plan, advance, present, commit, record, observe.
+
+Owns release times, the late policy and the order of calls. Knows nothing of networks, windows, files or key names.
+
+Late policy. A neural tick costs about a whole period, so catching up by running more ticks would only make the loop
+later still. At most one tick runs per slot. A tick that presents after its slot has ended costs the slots it ran
+into: they are counted as lost, the loop goes on at the next slot, and world time dilates. A commit that reaches into
+the next slot loses nothing: that tick starts late and the time comes out of its budget, since its response is
+counted from its release. Being over 250 ms late once (suspend, debugger) is one `clock_gap` and no miss; twice in a
+row is overload and is counted as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import NamedTuple, Protocol
+
+from runtime.controls import SessionControls
+from runtime.core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
+
+CLOCK_GAP_NS = 250_000_000
+"""Later than this is no slow tick but a stopped machine; Bevy gives up the same stretch of time."""
+
+RESET_EVENT = "reset:"
+CLOCK_GAP_EVENT = "clock_gap"
+
+
+@dataclass(frozen=True)
+class TickRecord:
+    """Everything measured in one tick; times are on the loop's clock.
+
+    `start_ns`: when the loop was free for this tick (its release, or the end of the tick before if that was later).
+    `emit_ns`: pixels ready. `present_ns`: first frame handed to the display; response is `present_ns - release_ns`.
+    `paced_ns`: time waited between the frames of one tick. `stage_ns`: the world's stages, plus `present` and
+    `commit`. `lost_slots`: slots no tick could use because this one ran late or woke late. `held_frames`: frame
+    periods for which the previous frame stayed on the screen past the deadline. `resumed`: first tick after a start
+    or a pause, so the time since the frame before says nothing. `input_event_ns`: earliest input in the action.
+    """
+
+    tick: int
+    release_ns: int
+    start_ns: int
+    poll_ns: int
+    plan: TickPlan
+    emit_ns: int
+    present_ns: int
+    paced_ns: int
+    commit_end_ns: int
+    deadline_ns: int
+    stage_ns: Mapping[str, int]
+    step_ns: tuple[int, ...]
+    steps_applied: int
+    frames: int
+    missed: bool
+    lost_slots: int
+    held_frames: int
+    clock_gap: bool
+    resumed: bool
+    input_event_ns: int | None
+    reason: str
+
+    @property
+    def response_ns(self) -> int:
+        return self.present_ns - self.release_ns
+
+
+class Governor(Protocol):
+    """Chooses the quality of a tick before it runs and learns from its record. Never calls the world."""
+
+    def plan(self, tick: int, release_ns: int, deadline_ns: int) -> TickPlan: ...
+
+    def observe(self, record: TickRecord) -> None: ...
+
+
+class Observer(Protocol):
+    """Told of every tick, off the path from input to picture. Must be cheap."""
+
+    def observe(self, record: TickRecord) -> None: ...
+
+
+class Recorder(Protocol):
+    """Stores what a replay needs. `checksum` is taken after commit; `event` is None on almost every tick."""
+
+    def record_tick(
+        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
+    ) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NullObserver:
+    def observe(self, record: TickRecord) -> None:
+        pass
+
+
+class NullRecorder:
+    def record_tick(
+        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
+    ) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def period_ns(tick_hz: Fraction) -> Fraction:
+    """The exact tick period: a 60 Hz world has no whole number of nanoseconds in it."""
+    return Fraction(1_000_000_000) / tick_hz
+
+
+def reset_seed(event: str | None) -> int | None:
+    """The seed in a recorded event, None when the tick was no reset; what `Loop(reset_seeds=...)` wants of a replay."""
+    for part in (event or "").split(","):
+        if part.startswith(RESET_EVENT):
+            return int(part.removeprefix(RESET_EVENT))
+    return None
+
+
+class Timetable:
+    """Absolute release times r_n = t0 + n*T in integers, so that no error adds up however long the session."""
+
+    def __init__(self, period_ns: Fraction | int) -> None:
+        self.period_ns = Fraction(period_ns)
+        if self.period_ns <= 0:
+            raise ValueError(f"tick period: expected more than 0 ns, got {period_ns}")
+        self._start_ns = 0
+
+    def anchor(self, start_ns: int) -> None:
+        """Slot 0 is released at `start_ns`."""
+        self._start_ns = start_ns
+
+    def release_ns(self, slot: int) -> int:
+        return self._start_ns + slot * self.period_ns.numerator // self.period_ns.denominator
+
+    def last_released_before(self, time_ns: int) -> int:
+        """The newest slot released strictly before `time_ns`: ending exactly on a release is not late."""
+        elapsed = (time_ns - self._start_ns) * self.period_ns.denominator
+        return (elapsed - 1) // self.period_ns.numerator
+
+
+class _Times(NamedTuple):
+    """The clock at each turn of one tick."""
+
+    release_ns: int
+    poll_ns: int
+    emit_ns: int
+    present_ns: int
+    paced_ns: int
+    commit_start_ns: int
+    commit_end_ns: int
+
+    def late_ns(self, deadline_ns: int) -> int:
+        return max(0, self.present_ns - self.release_ns - deadline_ns)
+
+
+class Loop:
+    """Runs a world at its tick rate. The caller has reset (and warmed) the world, and closes what it made.
+
+    `tick_period_ns`: exact period, see `period_ns`. `deadline_ns`: from release to first frame presented. `seed`: of
+    later resets that name none. `reset_seeds`: tick -> seed, from a recording, for resets that named one.
+    `checksum_every`: ticks between checksums given to the recorder, 0 for never.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        controller: Controller,
+        display: Display,
+        governor: Governor,
+        clock: Clock,
+        *,
+        tick_period_ns: Fraction | int,
+        deadline_ns: int,
+        observer: Observer | None = None,
+        recorder: Recorder | None = None,
+        controls: SessionControls | None = None,
+        seed: int = 0,
+        reset_seeds: Mapping[int, int] | None = None,
+        checksum_every: int = 20,
+    ) -> None:
+        if deadline_ns <= 0:
+            raise ValueError(f"deadline: expected more than 0 ns after release, got {deadline_ns}")
+        if checksum_every < 0:
+            raise ValueError(f"checksum_every: expected 0 (never) or a number of ticks, got {checksum_every}")
+        self.controls = controls or SessionControls()
+        self.tick = 0
+        self._world, self._controller, self._display = world, controller, display
+        self._governor, self._clock = governor, clock
+        self._observer = observer or NullObserver()
+        self._recorder = recorder or NullRecorder()
+        self._timetable = Timetable(tick_period_ns)
+        self._deadline_ns = deadline_ns
+        self._seed, self._reset_seeds = seed, dict(reset_seeds or {})
+        self._checksum_every = checksum_every
+        self._slot = 0
+        self._free_ns = 0  # end of the last commit
+        self._commit_ns = 0  # how long it took
+        self._resumed = True
+        self._gap_before = False
+
+    def run(self, ticks: int | None = None) -> None:
+        """Tick until `ticks` have run (None: without end) or a stop is requested. May be called again to go on."""
+        last_tick = None if ticks is None else self.tick + ticks
+        self._timetable.anchor(self._clock.now_ns())
+        self._slot, self._resumed = 0, True
+        while not self.controls.stopping and (last_tick is None or self.tick < last_tick):
+            lost_slots, gap = self._wait()
+            if self.controls.stopping:
+                return
+            if self.controls.take_tick():
+                self._tick(lost_slots, gap)
+            else:
+                self._slot, self._resumed = self._slot + 1, True
+
+    def _wait(self) -> tuple[int, bool]:
+        """Sleep to the release of this slot; returns the slots slept through, and whether the clock jumped."""
+        release_ns = self._timetable.release_ns(self._slot)
+        self._clock.sleep_until(release_ns)
+        now_ns = self._clock.now_ns()
+        if now_ns - release_ns > CLOCK_GAP_NS and not self._gap_before:
+            self._timetable.anchor(now_ns)
+            self._slot = 0
+            return 0, True
+        slot = max(self._slot, self._timetable.last_released_before(now_ns))
+        lost_slots, self._slot = slot - self._slot, slot
+        return lost_slots, False
+
+    def _tick(self, lost_slots: int, woke_after_gap: bool) -> None:
+        now_ns = self._clock.now_ns
+        release_ns = self._timetable.release_ns(self._slot)
+        poll_ns = now_ns()
+        action, event = self._take_action()
+        plan = self._governor.plan(self.tick, release_ns, release_ns + self._deadline_ns)
+        result = self._world.advance(action, plan)
+        emit_ns = now_ns()
+        present_ns, paced_ns = self._present(result.frames)
+        commit_ns = now_ns()
+        result.commit()
+        times = _Times(release_ns, poll_ns, emit_ns, present_ns, paced_ns, commit_ns, now_ns())
+
+        gap = woke_after_gap or (times.late_ns(self._deadline_ns) > CLOCK_GAP_NS and not self._gap_before)
+        next_slot = self._next_slot(present_ns, times.commit_end_ns)
+        record = self._measure(times, plan, result, gap, 0 if gap else lost_slots + next_slot - self._slot - 1)
+        self._record(action, result.steps_applied, gap, event)
+        self._governor.observe(record)
+        self._observer.observe(record)
+        self.tick += 1
+        self._slot, self._resumed, self._gap_before = next_slot, False, gap
+        self._free_ns, self._commit_ns = times.commit_end_ns, times.commit_end_ns - commit_ns
+
+    def _measure(self, times: _Times, plan: TickPlan, result: TickResult, gap: bool, lost_slots: int) -> TickRecord:
+        late_ns = 0 if gap else times.late_ns(self._deadline_ns)
+        frames, steps = len(result.frames), result.steps_applied
+        return TickRecord(
+            tick=self.tick,
+            release_ns=times.release_ns,
+            start_ns=max(times.release_ns, self._free_ns),
+            poll_ns=times.poll_ns,
+            plan=plan,
+            emit_ns=times.emit_ns,
+            present_ns=times.present_ns,
+            paced_ns=times.paced_ns,
+            commit_end_ns=times.commit_end_ns,
+            deadline_ns=times.release_ns + self._deadline_ns,
+            stage_ns={
+                **result.stage_ns,
+                "present": times.commit_start_ns - times.emit_ns - times.paced_ns,
+                "commit": times.commit_end_ns - times.commit_start_ns,
+            },
+            step_ns=result.step_ns,
+            steps_applied=steps,
+            frames=frames,
+            missed=late_ns > 0,
+            lost_slots=lost_slots,
+            held_frames=-int(-late_ns * frames // self._timetable.period_ns),  # rounded up
+            clock_gap=gap,
+            resumed=self._resumed,
+            input_event_ns=getattr(self._controller, "last_input_ns", None),
+            reason=plan.reason if steps == plan.denoise_steps else f"{plan.reason}; cut to {steps} mid-tick",
+        )
+
+    def _take_action(self) -> tuple[Action, str | None]:
+        """Poll, add a reset the player asked for, and carry it out; returns the action to record and its event."""
+        action = self._controller.poll(self.tick)
+        request = self.controls.take_reset()
+        if request is None and not action.reset:
+            return action, None
+        seed = self._reset_seeds.get(self.tick, self._seed)
+        if request is None:
+            self.controls.note_reset()
+        else:
+            action = replace(action, reset=True)
+            seed = seed if request.seed is None else request.seed
+        self._seed = seed
+        self._world.reset(seed)
+        return action, f"{RESET_EVENT}{seed}"
+
+    def _present(self, frames: Sequence[Frame]) -> tuple[int, int]:
+        """Show the frames evenly in the room the tick has left; returns when the first was shown and time waited.
+
+        A spacing of T/frames would push the last one past the next release whenever the first comes later than that,
+        and a lost slot is worse than frames that stand closer together.
+        """
+        present_ns = self._display.present(frames[0])
+        room_ns = self._timetable.release_ns(self._slot + 1) - present_ns - self._commit_ns
+        spacing_ns = max(0, room_ns) // len(frames)
+        paced_ns = 0
+        for index, frame in enumerate(frames[1:], start=1):
+            before_ns = self._clock.now_ns()
+            self._clock.sleep_until(present_ns + index * spacing_ns)
+            paced_ns += self._clock.now_ns() - before_ns
+            self._display.present(frame)
+        return present_ns, paced_ns
+
+    def _next_slot(self, present_ns: int, commit_end_ns: int) -> int:
+        """After every slot the picture ran into; a commit may reach into the slot that then starts late."""
+        released = self._timetable.last_released_before
+        return max(self._slot + 1, released(present_ns) + 1, released(commit_end_ns))
+
+    def _record(self, action: Action, steps_applied: int, gap: bool, event: str | None) -> None:
+        due = self._checksum_every > 0 and self.tick % self._checksum_every == 0
+        checksum = self._world.checksum() if due else None
+        events = [part for part in (event, CLOCK_GAP_EVENT if gap else None) if part]
+        self._recorder.record_tick(self.tick, action, steps_applied, checksum, ",".join(events) or None)

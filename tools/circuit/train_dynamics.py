@@ -1,0 +1,289 @@
+"""Train the dynamics on driven episodes of the teacher, in latents. Resumable: a checkpoint every two minutes.
+
+    python -m tools.circuit.train_dynamics --out runs/circuit --minutes 60 [--resume]
+
+The targets are the latents of the teacher's frames: scene codes of the tokenizer, slots at the poses it was fitted
+to. Histories are corrupted with measurement noise and, later, with the network's own predictions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn, track
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from model.dynamics import Dynamics, DynamicsConfig
+from model.generator import Generator
+from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer, TokenizerConfig
+from tools.circuit.data import HELD_OUT_SEED, VISIBLE_SHARE, drive
+from worlds.circuit.art import load_art
+from worlds.circuit.render import CAR_LENGTH_PX, CAR_WIDTH_PX
+from worlds.circuit.simulator import Car, Simulator, State
+from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
+
+CLIP_TICKS = 40
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """`latents`: `(episodes, ticks, latent_dim)`. `conditions`: `(episodes, ticks, condition_dim)`."""
+
+    latents: Tensor
+    conditions: Tensor
+
+
+def visible_share(cars: Tensor, open_sky: Tensor) -> Tensor:
+    """The part of each car no roof hides, from a grid of points over it. `cars`: `(..., 4)` x, y, cos, sin."""
+    along, across = torch.meshgrid(torch.linspace(-0.46, 0.46, 9) * CAR_LENGTH_PX, torch.linspace(-0.42, 0.42, 5) * CAR_WIDTH_PX, indexing="ij")
+    along, across = along.flatten(), across.flatten()
+    x = cars[..., 0:1] + cars[..., 2:3] * along - cars[..., 3:4] * across
+    y = cars[..., 1:2] + cars[..., 3:4] * along + cars[..., 2:3] * across
+    return open_sky[y.long().clamp(0, HEIGHT_PX - 1), x.long().clamp(0, WIDTH_PX - 1)].mean(-1)
+
+
+class Latents:
+    """Turns states of the teacher into latents, without drawing: scene codes blend linearly, as backgrounds do."""
+
+    def __init__(self, tokenizer: SlotTokenizer) -> None:
+        art = load_art()
+        self.tokenizer = tokenizer
+        self.open_sky = torch.from_numpy(1 - art.cover)
+        flat = torch.from_numpy(art.backgrounds.reshape(-1, HEIGHT_PX, WIDTH_PX, 3))
+        with torch.no_grad():
+            self.codes = tokenizer.scene(flat.permute(0, 3, 1, 2).float() / 255)
+
+    def of(self, states: list[State]) -> Tensor:
+        """`(len(states), latent_dim)`, canonical."""
+        weights = np.array([np.outer(s.weather, s.time).ravel() for s in states], np.float32)
+        scene = torch.from_numpy(weights) @ self.codes
+        rows = [[self._row(s.player), self._row(s.rival)] for s in states]
+        cars = torch.tensor(rows, dtype=torch.float32)
+        seen = (visible_share(cars[..., :4], self.open_sky) > VISIBLE_SHARE).float()
+        place = (cars[..., :2] - torch.tensor([WIDTH_PX / 2, HEIGHT_PX / 2])) / POSITION_SCALE_PX
+        slots = torch.cat([place, cars[..., 2:4], 2 * seen[..., None] - 1, 2 * cars[..., 4:] - 1], -1)
+        return self.tokenizer.canonical(torch.cat([scene, slots.flatten(1)], -1))
+
+    @staticmethod
+    def _row(car: Car) -> tuple[float, ...]:
+        return (car.x, car.y, math.cos(car.heading), math.sin(car.heading), float(car.braking > 0.5))
+
+
+def make_episodes(latents: Latents, count: int, ticks: int, first_seed: int) -> Episodes:
+    simulator = Simulator()
+    rows, conditions = [], []
+    for k in track(range(count), "driving"):
+        rate = 0.004 if k % 3 else 0.03
+        episode = drive(simulator, first_seed + k, ticks - 1, prompt_rate=rate)
+        rows.append(latents.of(episode.states))
+        conditions.append(torch.from_numpy(episode.conditions))
+    return Episodes(torch.stack(rows), torch.stack(conditions))
+
+
+def load_episodes(path: Path, latents: Latents, count: int, ticks: int, first_seed: int) -> Episodes:
+    if not path.exists():
+        made = make_episodes(latents, count, ticks, first_seed)
+        save_file({"latents": made.latents, "conditions": made.conditions}, path)
+    stored = load_file(path)
+    return Episodes(stored["latents"], stored["conditions"])
+
+
+# --- the objective ------------------------------------------------------------------------------------------------
+
+
+def huber(error: Tensor, scale: float) -> Tensor:
+    """Pseudo-Huber: quadratic below `scale`, linear above, so rare jumps do not drown the fine work."""
+    return (1 + (error / scale).square()).sqrt() - 1
+
+
+def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor) -> Tensor:
+    """Poses in pixels and radians where the car shows, presence and lamp as squared errors, the scene code."""
+    (scene, slots), (true_scene, true_slots) = dynamics.split(predicted), dynamics.split(target)
+    seen = (true_slots[..., 4:5] > 0).float()
+    place = (huber(slots[..., :2] - true_slots[..., :2], 0.4 / POSITION_SCALE_PX) * seen).mean(-1)
+    turn = (huber(slots[..., 2:4] - true_slots[..., 2:4], 0.03) * seen).mean(-1)
+    presence = (slots[..., 4] - true_slots[..., 4]).square()
+    lamp = (slots[..., 5] - true_slots[..., 5]).square() * seen[..., 0]
+    code = huber(scene - true_scene, 0.05).mean(-1)
+    return (place + 0.7 * turn + 3.0 * presence + 0.15 * lamp).sum(-1) + code
+
+
+def corrupt(dynamics: Dynamics, clean: Tensor, strength: Tensor) -> Tensor:
+    """Histories as a camera would measure them: independent errors per frame, up to about a pixel."""
+    scene, slots = dynamics.split(clean)
+    seen = (slots[..., 4:5] > 0).float()
+    s = strength[:, None, None, None]
+    place = slots[..., :2] + torch.randn_like(slots[..., :2]) * s * (1.0 / POSITION_SCALE_PX) * seen
+    turn = slots[..., 2:4] + torch.randn_like(slots[..., 2:4]) * s * 0.05 * seen
+    turn = F.normalize(turn, dim=-1, eps=1e-6) * seen
+    scene = scene + torch.randn_like(scene) * strength[:, None, None] * 0.08
+    return torch.cat([scene, torch.cat([place, turn, slots[..., 4:]], -1).flatten(-2)], -1)
+
+
+def draw_windows(batch: int, full: int) -> Tensor:
+    """Mostly the whole memory; sometimes less, so that the same weights can be asked with less."""
+    choices = torch.tensor([full, full, full, full, 24, 16, 4, 1])
+    return choices[torch.randint(len(choices), (batch,))].clamp(max=full)
+
+
+def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditions: Tensor, own_share: float) -> Tensor:
+    """One training loss: pass 1 without gradient gives estimates, pass 2 learns with them."""
+    batch, time_ticks, _ = clean.shape
+    strength = torch.where(torch.rand(batch) < 0.3, 0.0, torch.rand(batch) * 0.8)
+    history = corrupt(dynamics, clean, strength)
+    tau = torch.where(torch.rand(batch, time_ticks) < 0.45, 0.0, torch.rand(batch, time_ticks))
+    noise = torch.randn_like(clean)
+    noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
+    window = draw_windows(batch, dynamics.config.window)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        guess = dynamics(history, noisy, torch.zeros_like(noisy), conditions, tau, window).float()
+    if own_share > 0:
+        own = tokenizer.canonical(guess)
+        agree = (own.unflatten(-1, (-1, 1))[..., 0] * 0 == 0).all(-1)
+        swap = (torch.rand(batch, time_ticks) < own_share * (torch.rand(batch, 1) < 0.6)) & agree
+        swap[:, 0] = False
+        history = torch.where(swap[..., None], own, history)
+    known = (tau > 0) & (torch.rand(batch, time_ticks) < 0.9)
+    estimate = torch.where(known[..., None], guess, 0.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
+    return objective(dynamics, predicted, clean)[:, 1:].mean()
+
+
+# --- watching -----------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def free_run(generator: Generator, episodes: Episodes, seed_ticks: int, ticks: int, steps: int, rows: int) -> Tensor:
+    """Latents dreamt after `seed_ticks` true ones under the episodes' controls, `(rows, ticks, latent_dim)`."""
+    generator.prefill(episodes.latents[:rows, :seed_ticks], episodes.conditions[:rows, :seed_ticks])
+    out = []
+    for t in range(seed_ticks, seed_ticks + ticks):
+        condition = episodes.conditions[:rows, t]
+        job = generator.start(condition, seed=1, steps=steps)
+        while job.can_step:
+            job.step()
+        generator.commit(job.finish(), condition)
+        out.append(generator.last)
+    return torch.stack(out, 1)
+
+
+def place_error_px(generator: Generator, dreamt: Tensor, true: Tensor) -> Tensor:
+    """Distance of each slot's place where both show it, `(rows, ticks, slots)`, NaN elsewhere."""
+    _, a = generator.tokenizer.split(dreamt)
+    _, b = generator.tokenizer.split(true)
+    both = (a[..., 4] > 0) & (b[..., 4] > 0)
+    distance = (a[..., :2] - b[..., :2]).norm(dim=-1) * POSITION_SCALE_PX
+    return torch.where(both, distance, torch.nan)
+
+
+def watch(dynamics: Dynamics, tokenizer: SlotTokenizer, held_out: Episodes) -> str:
+    rows, start, ticks = 32, 16, 120
+    generator = Generator(tokenizer, dynamics, rows=rows)
+    dreamt = free_run(generator, held_out, start, ticks, 2, rows)
+    true = held_out.latents[:rows, start : start + ticks]
+    error = place_error_px(generator, dreamt, true)
+    text = [f"{name} " + " ".join(f"{error[:, t - 1, k].nanmedian():.2f}" for t in (1, 4, 16, 50, 120)) for k, name in enumerate(("player", "rival"))]
+    _, a = tokenizer.split(dreamt)
+    _, b = tokenizer.split(true)
+    hidden = ((a[..., 4] > 0) == (b[..., 4] > 0)).float().mean((0, 1))
+    return f"free px at 1 4 16 50 120: {'; '.join(text)}; presence right {hidden[0]:.3f} {hidden[1]:.3f}"
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/circuit"))
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time of the whole run")
+    parser.add_argument("--episodes", type=int, default=2400)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    tokenizer = SlotTokenizer(TokenizerConfig(HEIGHT_PX, WIDTH_PX))
+    tokenizer.load_state_dict(load_file(options.out / "tokenizer.safetensors"))
+    latents = Latents(tokenizer)
+    episodes = load_episodes(options.out / "episodes.safetensors", latents, options.episodes, 240, 0)
+    held_out = load_episodes(options.out / "held_out.safetensors", latents, 64, 1100, HELD_OUT_SEED)
+    run(options, tokenizer, episodes, held_out)
+
+
+def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episodes, held_out: Episodes) -> None:
+    dynamics = Dynamics(DynamicsConfig())
+    ema = Dynamics(DynamicsConfig())
+    ema.load_state_dict(dynamics.state_dict())
+    optimiser = torch.optim.AdamW(dynamics.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    spent, step = 0.0, 0
+    checkpoint = options.out / "dynamics.checkpoint"
+    if options.resume and checkpoint.exists():
+        stored = torch.load(checkpoint, weights_only=True)
+        dynamics.load_state_dict(stored["dynamics"])
+        ema.load_state_dict(stored["ema"])
+        optimiser.load_state_dict(stored["optimiser"])
+        spent, step = stored["spent_s"], stored["step"]
+    learner = torch.compile(dynamics) if options.compile else dynamics
+    budget, logged, saved = options.minutes * 60, time.monotonic(), time.monotonic()
+    print(f"{sum(p.numel() for p in dynamics.parameters()) / 1e6:.2f} M parameters, {len(episodes.latents)} episodes", flush=True)
+    with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
+        bar = progress.add_task("dynamics", total=budget)
+        while spent < budget:
+            began = time.monotonic()
+            part = spent / budget
+            for group in optimiser.param_groups:
+                group["lr"] = options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.5 + 0.01)
+            clips, conditions = sample_clips(episodes, options.batch)
+            loss = loss_of(learner, tokenizer, clips, conditions, own_share=min(0.5, max(0.0, part - 0.15) * 2))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(dynamics.parameters(), 1.0)
+            optimiser.step()
+            decay = min(0.999, (step + 1) / (step + 20))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(ema.parameters()), list(dynamics.parameters()), 1 - decay)
+            step += 1
+            spent += time.monotonic() - began
+            progress.update(bar, completed=spent)
+            if time.monotonic() - logged > 60:
+                print(f"{spent:.0f} s, step {step}, loss {float(loss):.4f}; {watch(ema, tokenizer, held_out)}", flush=True)
+                logged = time.monotonic()
+            if time.monotonic() - saved > 120 or spent >= budget:
+                save(options.out, dynamics, ema, optimiser, spent, step)
+                saved = time.monotonic()
+
+
+def sample_clips(episodes: Episodes, batch: int) -> tuple[Tensor, Tensor]:
+    count, ticks, _ = episodes.latents.shape
+    which = torch.randint(count, (batch,))
+    start = torch.randint(ticks - CLIP_TICKS, (batch,))
+    index = start[:, None] + torch.arange(CLIP_TICKS)
+    return episodes.latents[which[:, None], index], episodes.conditions[which[:, None], index]
+
+
+def save(out: Path, dynamics: Dynamics, ema: Dynamics, optimiser: torch.optim.Optimizer, spent: float, step: int) -> None:
+    part = out / "dynamics.checkpoint.part"
+    stored = {"dynamics": dynamics.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(), "spent_s": spent, "step": step}
+    torch.save(stored, part)
+    part.replace(out / "dynamics.checkpoint")
+    save_file(ema.state_dict(), out / "dynamics.safetensors")
+
+
+if __name__ == "__main__":
+    main()
