@@ -107,16 +107,42 @@ def huber(error: Tensor, scale: float) -> Tensor:
     return (1 + (error / scale).square()).sqrt() - 1
 
 
-def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor) -> Tensor:
-    """Poses in pixels and radians where the car shows, presence and lamp as squared errors, the scene code."""
+def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Poses in pixels and radians where the car shows, presence and lamp as squared errors, the scene code.
+
+    `known`: `(batch, time, slots)`, 0 where the history was made to forget the slot and no target is fair. Presence
+    counts more around roofs, where it is decided.
+    """
     (scene, slots), (true_scene, true_slots) = dynamics.split(predicted), dynamics.split(target)
     seen = (true_slots[..., 4:5] > 0).float()
     place = (huber(slots[..., :2] - true_slots[..., :2], 0.4 / POSITION_SCALE_PX) * seen).mean(-1)
     turn = (huber(slots[..., 2:4] - true_slots[..., 2:4], 0.03) * seen).mean(-1)
-    presence = (slots[..., 4] - true_slots[..., 4]).square()
+    hidden = (true_slots[..., 4] < 0).float()
+    roofed = F.max_pool1d(hidden.transpose(1, 2), 5, 1, 2).transpose(1, 2)
+    presence = (slots[..., 4] - true_slots[..., 4]).square() * (1 + 3 * roofed)
     lamp = (slots[..., 5] - true_slots[..., 5]).square() * seen[..., 0]
     code = huber(scene - true_scene, 0.05).mean(-1)
-    return (place + 0.7 * turn + 3.0 * presence + 0.15 * lamp).sum(-1) + code
+    return ((place + 0.7 * turn + 3.0 * presence + 0.15 * lamp) * known).sum(-1) + code
+
+
+def forget(clean: Tensor, scene_dim: int, share: float = 0.7) -> tuple[Tensor, Tensor]:
+    """Histories in which a car has been out of sight for longer than memory reaches: it comes out of the tunnel now.
+
+    Without these such a history would be unlike any seen, and a car once lost would stay lost. Returns the history
+    and where targets stay fair, `(batch, time, slots)`. Only the tunnel's usual exit is taught, so it is one answer.
+    """
+    history, known = clean.clone(), torch.ones(*clean.shape[:2], 2)
+    slots = clean[..., scene_dim:].unflatten(-1, (2, SLOT_DIM))
+    out = history[..., scene_dim:].unflatten(-1, (2, SLOT_DIM))
+    exit_x, exit_y = (24 - WIDTH_PX / 2) / POSITION_SCALE_PX, (122 - HEIGHT_PX / 2) / POSITION_SCALE_PX
+    near = (slots[..., 0] - exit_x).abs() < 14 / POSITION_SCALE_PX
+    near &= ((slots[..., 1] - exit_y).abs() < 16 / POSITION_SCALE_PX) & (slots[..., 3] > 0.7)
+    appears = (slots[:, 1:, :, 4] > 0) & (slots[:, :-1, :, 4] < 0) & near[:, 1:]
+    for row, before, slot in appears.nonzero().tolist():
+        if before + 1 >= 30 and torch.rand(()) < share:
+            out[row, : before + 1, slot] = torch.tensor([0.0, 0, 0, 0, -1, 0])
+            known[row, : before + 1, slot] = 0
+    return torch.cat([clean[..., :scene_dim], out.flatten(-2)], -1), known
 
 
 def corrupt(dynamics: Dynamics, clean: Tensor, strength: Tensor) -> Tensor:
@@ -141,7 +167,8 @@ def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditi
     """One training loss: pass 1 without gradient gives estimates, pass 2 learns with them."""
     batch, time_ticks, _ = clean.shape
     strength = torch.where(torch.rand(batch) < 0.3, 0.0, torch.rand(batch) * 0.8)
-    history = corrupt(dynamics, clean, strength)
+    remembered, fair = forget(clean, dynamics.config.scene_dim)
+    history = corrupt(dynamics, remembered, strength)
     tau = torch.where(torch.rand(batch, time_ticks) < 0.45, 0.0, torch.rand(batch, time_ticks))
     noise = torch.randn_like(clean)
     noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
@@ -150,15 +177,15 @@ def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditi
         guess = dynamics(history, noisy, torch.zeros_like(noisy), conditions, tau, window).float()
     if own_share > 0:
         own = tokenizer.canonical(guess)
-        agree = (own.unflatten(-1, (-1, 1))[..., 0] * 0 == 0).all(-1)
-        swap = (torch.rand(batch, time_ticks) < own_share * (torch.rand(batch, 1) < 0.6)) & agree
+        swap = torch.rand(batch, time_ticks) < own_share * (torch.rand(batch, 1) < 0.6)
         swap[:, 0] = False
+        swap &= fair.all(-1)  # what was forgotten stays forgotten
         history = torch.where(swap[..., None], own, history)
     known = (tau > 0) & (torch.rand(batch, time_ticks) < 0.9)
     estimate = torch.where(known[..., None], guess, 0.0)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
-    return objective(dynamics, predicted, clean)[:, 1:].mean()
+    return objective(dynamics, predicted, clean, fair)[:, 1:].mean()
 
 
 # --- watching -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,49 @@
+"""The circuit as a playable world: its networks filled from the shipped weights.
+
+Owns which files hold what. The sizes of the networks are in the code; a checkpoint that does not fit is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from model.checkpoint import CheckpointError, load_into, load_tensors, sha256
+from model.dynamics import Dynamics, DynamicsConfig
+from model.generator import Generator
+from model.tokenizer import SlotTokenizer, TokenizerConfig
+from runtime.core import Clock, WeightsError, WorldInfo
+from worlds.neural import NeuralWorld, SeedClips
+
+TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
+
+
+def weights_sha256(folder: Path) -> str:
+    """One hash over all weights; a missing or unsafe file is a `WeightsError`."""
+    try:
+        return sha256([folder / name for name in (TOKENIZER, DYNAMICS, SEEDS)])
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+
+
+def load_networks(folder: Path) -> tuple[SlotTokenizer, Dynamics]:
+    """Tokenizer and dynamics from a folder with their safetensors files."""
+    tokenizer, dynamics = SlotTokenizer(TokenizerConfig(192, 256)), Dynamics(DynamicsConfig())
+    try:
+        load_into(tokenizer, folder / TOKENIZER)
+        load_into(dynamics, folder / DYNAMICS)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return tokenizer, dynamics
+
+
+def build(info: WorldInfo, folder: Path, synonyms: Mapping[str, str], clock: Clock | None = None) -> NeuralWorld:
+    tokenizer, dynamics = load_networks(folder)
+    try:
+        seeds = load_tensors(folder / SEEDS)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    missing = {"latents", "conditions"} - seeds.keys()
+    if missing:
+        raise WeightsError(f"{folder / SEEDS}: expected tensors 'latents' and 'conditions', {sorted(missing)} missing")
+    return NeuralWorld(info, Generator(tokenizer, dynamics), SeedClips(seeds["latents"], seeds["conditions"]), synonyms, clock)
