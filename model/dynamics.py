@@ -109,7 +109,7 @@ class Dynamics(nn.Module):
         d, s = config.width, config.scene_dim
         self.clean_scene = nn.Linear(2 * s, d)
         self.clean_slot = nn.Linear(SLOT_FEATURES, d)
-        self.noisy_scene = nn.Linear(4 * s, d)
+        self.noisy_scene = nn.Linear(5 * s, d)
         self.noisy_slot = nn.Linear(2 * SLOT_DIM + SLOT_FEATURES + PLACE_DIM, d)
         self.kind = nn.Parameter(torch.randn(2, config.tokens, d) * 0.02)
         self.condition = nn.Sequential(nn.Linear(config.condition_dim + 34, d), nn.SiLU(), nn.Linear(d, d), nn.SiLU())
@@ -117,7 +117,9 @@ class Dynamics(nn.Module):
         self.blocks = nn.ModuleList(Block(d, config.heads) for _ in range(config.layers))
         self.scene_out = nn.Linear(d, s)
         self.slot_out = nn.Linear(d, SLOT_DIM)
-        for layer in (self.modulate, self.scene_out, self.slot_out):
+        self.settled = nn.Sequential(nn.Linear(config.condition_dim, 64), nn.ReLU(), nn.Linear(64, s))
+        self.pull = nn.Linear(d, 1)
+        for layer in (self.modulate, self.scene_out, self.slot_out, self.pull):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
@@ -135,11 +137,13 @@ class Dynamics(nn.Module):
         slot_tokens = self.clean_slot(slot_features(slots, slots_before))
         return torch.cat([scene_token[..., None, :], slot_tokens], -2) + self.kind[0]
 
-    def noisy_tokens(self, noisy: Tensor, estimate: Tensor, last: Tensor, before: Tensor) -> Tensor:
-        """Tokens of the coming frame: its noisy latent, the estimate so far, and the last two committed frames."""
+    def noisy_tokens(self, noisy: Tensor, estimate: Tensor, last: Tensor, before: Tensor, condition: Tensor) -> Tensor:
+        """Tokens of the coming frame: its noisy latent, the estimate so far, the last two committed frames, and how
+        far the scene is from where this prompt would settle."""
         (scene, slots), (scene_guess, guess) = self.split(noisy), self.split(estimate)
         (scene_last, slots_last), (scene_before, slots_before) = self.split(last), self.split(before)
-        parts = [scene, scene_guess, scene_last, (scene_last - scene_before) * MOTION_GAIN]
+        away = self.settled(condition) - scene_last
+        parts = [scene, scene_guess, scene_last, (scene_last - scene_before) * MOTION_GAIN, away]
         scene_token = self.noisy_scene(torch.cat(parts, -1))
         moved = (guess - slots_last).clamp(-2, 2)
         features = torch.cat([slots, moved, slot_features(slots_last, slots_before), place_features(guess)], -1)
@@ -152,11 +156,16 @@ class Dynamics(nn.Module):
         level = torch.cat([angles.sin(), angles.cos(), tau[..., None], flag], -1)
         return self.modulate(self.condition(torch.cat([condition, level], -1)))
 
-    def latent_of(self, tokens: Tensor, last: Tensor) -> Tensor:
-        """The predicted clean latent: scene and poses as a change of the last frame, the rest outright."""
+    def latent_of(self, tokens: Tensor, last: Tensor, condition: Tensor) -> Tensor:
+        """The predicted clean latent: scene and poses as a change of the last frame, the rest outright.
+
+        The scene moves by what the network says and by a share of the way to where the prompt would settle.
+        """
         tokens = F.layer_norm(tokens.float(), tokens.shape[-1:])
         scene_last, slots_last = self.split(last)
-        scene = scene_last + 0.2 * self.scene_out(tokens[..., 0, :])
+        share = 0.2 * torch.sigmoid(self.pull(tokens[..., 0, :]))
+        away = self.settled(condition).float() - scene_last
+        scene = scene_last + 0.2 * self.scene_out(tokens[..., 0, :]) + share * away
         out = self.slot_out(tokens[..., 1:, :])
         slots = torch.cat([slots_last[..., :4] + 0.2 * out[..., :4], out[..., 4:]], -1)
         return torch.cat([scene, slots.flatten(-2)], -1)
@@ -184,7 +193,7 @@ class Dynamics(nn.Module):
         before = torch.where(blind, last, before)
         clean_before = torch.where(blind, clean, last)
         x = self.clean_tokens(clean, clean_before).flatten(1, 2)
-        y = self.noisy_tokens(noisy, estimate, last, before).flatten(1, 2)
+        y = self.noisy_tokens(noisy, estimate, last, before, condition).flatten(1, 2)
         n = self.config.tokens
         gates_x = self.gates(condition, torch.ones_like(tau), clean=True).repeat_interleave(n, 1)
         gates_y = self.gates(condition, tau, clean=False).repeat_interleave(n, 1)
@@ -196,7 +205,7 @@ class Dynamics(nn.Module):
         mask_y = torch.where(seen & (age > 0), 0.0, -1e4)[:, None]
         for block in self.blocks:
             x, y = self._both(block, x, y, gates_x, gates_y, cos, sin, mask_x, mask_y)
-        return self.latent_of(y.unflatten(1, (time, n)), last)
+        return self.latent_of(y.unflatten(1, (time, n)), last, condition)
 
     def _both(self, block: Block, x: Tensor, y: Tensor, gates_x: Tensor, gates_y: Tensor, cos: Tensor, sin: Tensor, mask_x: Tensor, mask_y: Tensor) -> tuple[Tensor, Tensor]:
         n = self.config.tokens

@@ -147,11 +147,11 @@ class Generator:
         """One pass of the network: the clean latent as estimated now, `(rows, latent_dim)`."""
         dynamics = self.dynamics
         before = self.last if self.window == 1 else self.before
-        y = dynamics.noisy_tokens(noisy, estimate, self.last, before)
+        y = dynamics.noisy_tokens(noisy, estimate, self.last, before, condition)
         gates = dynamics.gates(condition, torch.full((len(noisy),), tau), clean=False)[:, None]
         for layer, block in enumerate(dynamics.blocks):
             y, _, _ = self._block(block, layer, y, gates, past)
-        return dynamics.latent_of(y, self.last)
+        return dynamics.latent_of(y, self.last, condition)
 
     def _block(self, block: Block, layer: int, x: Tensor, gates: Tensor, past: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         shift, scale, gate, *mlp = (gates + block.modulation).chunk(6, -1)

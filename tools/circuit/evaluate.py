@@ -307,10 +307,15 @@ def passages(bench: Bench, episodes: int, window: int | None = None, steps: int 
     generator.prefill(torch.stack(pasts), torch.stack(conditions))
     back = [0] * len(events)
     gone = [False] * len(events)
+    ghosts, watched = 0, 0
     for t in range(45):
         given = torch.stack([torch.from_numpy(e.conditions[min(a + t, len(e.conditions) - 1)]) for e, _, a, _ in events])
-        generator.commit(denoise(generator, given, steps), given)
-        for k, (_, slot, _, _) in enumerate(events):
+        latent = denoise(generator, given, steps)
+        generator.commit(latent, given)
+        for k, (_, slot, a, b) in enumerate(events):
+            if abs(t - (b - a)) <= 4:
+                watched += 1
+                ghosts += bool(abs(float(latent[k][-(2 - slot) * SLOT_DIM + 4])) < 0.7)
             hidden = bool(generator.last[k][-(2 - slot) * SLOT_DIM + 4] < 0)
             gone[k] |= hidden
             if gone[k] and not hidden and not back[k]:
@@ -321,6 +326,7 @@ def passages(bench: Bench, episodes: int, window: int | None = None, steps: int 
     return {
         "passages": len(events), "on_time": float(np.mean(on_time)), "player_on_time": float(np.mean(player)),
         "median_late_ticks": float(np.median(np.abs(late))), "hidden_ticks_mean": float(np.mean([b - a for _, _, a, b in events])),
+        "half_transparent_share": ghosts / max(watched, 1),
     }  # fmt: skip
 
 
@@ -350,10 +356,11 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
     forced = next_frame(bench, rows, ticks)
     dream = free_run(bench, rows, asks[-1], 4, asks)
     tunnels = passages(bench, 12 if quick else 40)
+    ladder = {str(k): passages(bench, 8 if quick else 24, steps=k) for k in LADDER}
     numbers = gate_numbers(forced, dream, tunnels, asks)
     report: dict[str, Any] = {
         "schema": "nextframe.eval/1", "world": "circuit", "quick": quick, "weights_sha256": circuit.weights_sha256(folder),
-        "next_frame": forced, "tunnels": tunnels, "free_run": {str(t): summary(rows_at) for t, rows_at in dream.at.items()},
+        "next_frame": forced, "tunnels": tunnels, "tunnels_by_steps": ladder, "free_run": {str(t): summary(rows_at) for t, rows_at in dream.at.items()},
         "counterfactuals": {"weather": len(dream.weather_seen), "key_flips": len(dream.flips_seen), "held_turns": len(dream.steering)},
         "gates": {name: gate(name, value) for name, value in numbers.items()},
     }  # fmt: skip
@@ -429,5 +436,7 @@ def print_summary(report: dict[str, Any]) -> None:
     for name, key in (("PSNR", "psnr_db"), ("moving pixels", "moving_psnr_db")):
         console.print(f"{name} dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"][key].items()))
     console.print(f"tunnels: {report['tunnels']}")
+    for steps, row in report["tunnels_by_steps"].items():
+        console.print(f"{steps} steps: on time {row['on_time']:.3f}, half transparent near the exit {row['half_transparent_share']:.3f}")
     for window, row in report.get("memory", {}).items():
         console.print(f"memory of {window}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))

@@ -121,7 +121,7 @@ def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor, known: Tens
     roofed = F.max_pool1d(hidden.transpose(1, 2), 5, 1, 2).transpose(1, 2)
     presence = (slots[..., 4] - true_slots[..., 4]).square() * (1 + 3 * roofed)
     lamp = (slots[..., 5] - true_slots[..., 5]).square() * seen[..., 0]
-    code = huber(scene - true_scene, 0.05).mean(-1)
+    code = 3 * huber(scene - true_scene, 0.05).mean(-1)
     return ((place + 0.7 * turn + 3.0 * presence + 0.15 * lamp) * known).sum(-1) + code
 
 
@@ -185,7 +185,8 @@ def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditi
     estimate = torch.where(known[..., None], guess, 0.0)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
-    return objective(dynamics, predicted, clean, fair)[:, 1:].mean()
+    settled, scene = dynamics.settled(conditions), dynamics.split(clean)[0]
+    return objective(dynamics, predicted, clean, fair)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
 
 
 # --- watching -----------------------------------------------------------------------------------------------------
