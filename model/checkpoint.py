@@ -40,7 +40,9 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
             tensors = {name: stored.get_tensor(name) for name in names}
     except SafetensorError as error:
         size = path.stat().st_size
-        raise CheckpointError(f"{path}: not a whole safetensors file ({size} bytes: {error}); fetch or train it again") from error
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({size} bytes: {error}); fetch or train it again"
+        ) from error
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
 
@@ -50,9 +52,13 @@ def load_into(network: nn.Module, path: Path) -> None:
     wanted = network.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:
-            raise CheckpointError(f"{path}: expected a tensor {name!r}, none is there; these weights are for another network")
+            raise CheckpointError(
+                f"{path}: expected a tensor {name!r}, none is there; these weights are for another network"
+            )
         if name not in wanted:
-            raise CheckpointError(f"{path}: tensor {name!r} is not part of the network; these weights are for another one")
+            raise CheckpointError(
+                f"{path}: tensor {name!r} is not part of the network; these weights are for another one"
+            )
         if tensors[name].shape != wanted[name].shape:
             expected, got = tuple(wanted[name].shape), tuple(tensors[name].shape)
             raise CheckpointError(f"{path}: tensor {name!r}: expected shape {expected}, got {got}")
@@ -66,6 +72,10 @@ def half(tensors: dict[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor
 
 def _check_file(path: Path) -> None:
     if path.suffix in PICKLES:
-        raise CheckpointError(f"{path}: expected a .safetensors file; {path.suffix} files are pickles and can run any code: refused")
+        raise CheckpointError(
+            f"{path}: expected a .safetensors file; {path.suffix} files are pickles and can run any code: refused"
+        )
     if not path.is_file():
-        raise CheckpointError(f"{path}: expected weights here, no such file; see the world's model card for how to make them")
+        raise CheckpointError(
+            f"{path}: expected weights here, no such file; see the world's model card for how to make them"
+        )

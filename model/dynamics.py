@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model.memory import MemorySpec
 from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM
@@ -179,14 +180,16 @@ class Dynamics(nn.Module):
 
     # --- training: a whole sequence, both streams in one pass -----------------------------------------------------
 
-    def forward(self, clean: Tensor, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: Tensor, window: Tensor) -> Tensor:
+    def forward(  # noqa: PLR0917 - tensors, in the order they flow
+        self, clean: Tensor, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: Tensor, window: Tensor
+    ) -> Tensor:
         """Predict every frame of a sequence from the frames before it.
 
         `clean`, `noisy`, `estimate`: `(batch, time, latent_dim)`. `condition`: `(batch, time, condition_dim)`, leading
         into each frame. `tau`: `(batch, time)`, 0 pure noise, 1 clean. `window`: `(batch,)` remembered frames; 1 also
         hides the motion. Returns predictions `(batch, time, latent_dim)`; the first has no past and means nothing.
         """
-        batch, time, _ = clean.shape
+        time = clean.shape[1]
         last = torch.cat([clean[:, :1], clean[:, :-1]], 1)
         before = torch.cat([last[:, :1], last[:, :-1]], 1)
         blind = (window == 1)[:, None, None]
@@ -204,10 +207,21 @@ class Dynamics(nn.Module):
         mask_x = torch.where(seen, 0.0, -1e4)[:, None]
         mask_y = torch.where(seen & (age > 0), 0.0, -1e4)[:, None]
         for block in self.blocks:
-            x, y = self._both(block, x, y, gates_x, gates_y, cos, sin, mask_x, mask_y)
+            x, y = self._both(cast(Block, block), x, y, gates_x, gates_y, cos, sin, mask_x, mask_y)
         return self.latent_of(y.unflatten(1, (time, n)), last, condition)
 
-    def _both(self, block: Block, x: Tensor, y: Tensor, gates_x: Tensor, gates_y: Tensor, cos: Tensor, sin: Tensor, mask_x: Tensor, mask_y: Tensor) -> tuple[Tensor, Tensor]:
+    def _both(  # noqa: PLR0917 - tensors, in the order they flow
+        self,
+        block: Block,
+        x: Tensor,
+        y: Tensor,
+        gates_x: Tensor,
+        gates_y: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        mask_x: Tensor,
+        mask_y: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         n = self.config.tokens
         scale = (self.config.width // self.config.heads) ** -0.5
         a_x, a_y = (gates + block.modulation for gates in (gates_x, gates_y))

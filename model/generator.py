@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model import rng
 from model.dynamics import Block, Dynamics, rotate
@@ -102,7 +102,7 @@ class Generator:
         past = self.read_memory()
         keys, values = [], []
         for layer, block in enumerate(dynamics.blocks):
-            x, k, v = self._block(block, layer, x, gates, past)
+            x, k, v = self._block(cast(Block, block), layer, x, gates, past)
             keys.append(k)
             values.append(v)
         self.memory.write(torch.stack(keys), torch.stack(values))
@@ -115,7 +115,12 @@ class Generator:
 
     def snapshot(self) -> dict[str, object]:
         """All session state; later ticks do not change it."""
-        return {"memory": self.memory.snapshot(), "last": self.last.clone(), "before": self.before.clone(), "tick": self.tick}
+        return {
+            "memory": self.memory.snapshot(),
+            "last": self.last.clone(),
+            "before": self.before.clone(),
+            "tick": self.tick,
+        }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         self.memory.restore(snapshot["memory"])
@@ -125,7 +130,9 @@ class Generator:
     def checksum(self, crc: int = 0) -> int:
         """CRC-32 of the session state: everything that decides the future besides the inputs."""
         memory = self.memory
-        crc = zlib.crc32(struct.pack(f"<qq{len(memory.positions)}q", self.tick, memory.next_position, *memory.positions), crc)
+        crc = zlib.crc32(
+            struct.pack(f"<qq{len(memory.positions)}q", self.tick, memory.next_position, *memory.positions), crc
+        )
         held = [slot for slot, position in enumerate(memory.positions) if position >= 0]
         for part in (memory.keys[:, :, :, held], memory.values[:, :, :, held], self.last, self.before):
             crc = zlib.crc32(part.contiguous().numpy().tobytes(), crc)
@@ -143,17 +150,21 @@ class Generator:
         keys = rotate(keys, cos[:, None], sin[:, None]).flatten(3, 4)
         return keys, self.memory.values[:, :, :, order].flatten(3, 4), ages
 
-    def predict(self, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: float, past: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def predict(
+        self, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: float, past: tuple[Tensor, Tensor, Tensor]
+    ) -> Tensor:
         """One pass of the network: the clean latent as estimated now, `(rows, latent_dim)`."""
         dynamics = self.dynamics
         before = self.last if self.window == 1 else self.before
         y = dynamics.noisy_tokens(noisy, estimate, self.last, before, condition)
         gates = dynamics.gates(condition, torch.full((len(noisy),), tau), clean=False)[:, None]
         for layer, block in enumerate(dynamics.blocks):
-            y, _, _ = self._block(block, layer, y, gates, past)
+            y, _, _ = self._block(cast(Block, block), layer, y, gates, past)
         return dynamics.latent_of(y, self.last, condition)
 
-    def _block(self, block: Block, layer: int, x: Tensor, gates: Tensor, past: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _block(
+        self, block: Block, layer: int, x: Tensor, gates: Tensor, past: tuple[Tensor, Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
         shift, scale, gate, *mlp = (gates + block.modulation).chunk(6, -1)
         q, k, v = block.project(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)
         keys = torch.cat([past[0][layer], k], 2)

@@ -84,8 +84,10 @@ class RollingKVMemory:
     def restore(self, snapshot: dict[str, object]) -> None:
         keys, values, positions = snapshot["keys"], snapshot["values"], snapshot["positions"]
         next_position = snapshot["next_position"]
-        assert isinstance(keys, Tensor) and isinstance(values, Tensor)
-        assert isinstance(positions, list) and isinstance(next_position, int)
+        assert isinstance(keys, Tensor)
+        assert isinstance(values, Tensor)
+        assert isinstance(positions, list)
+        assert isinstance(next_position, int)
         self.keys.copy_(keys)
         self.values.copy_(values)
         self.positions = list(positions)

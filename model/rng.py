@@ -12,7 +12,9 @@ from torch import Tensor
 STREAM_SAMPLER = 0
 
 
-def normal(shape: tuple[int, ...], *, seed: int, tick: int, denoise_step: int = 0, stream: int = STREAM_SAMPLER) -> Tensor:
+def normal(
+    shape: tuple[int, ...], *, seed: int, tick: int, denoise_step: int = 0, stream: int = STREAM_SAMPLER
+) -> Tensor:
     """Standard normal float32 noise of `shape` for this address, on the CPU."""
     key = np.array([seed & (2**64 - 1), (stream << 32) | denoise_step], np.uint64)
     counter = np.array([0, 0, tick, 0], np.uint64)

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 SLOT_DIM = 6
 POSITION_SCALE_PX = 64.0
@@ -48,7 +49,7 @@ class TokenizerConfig:
 class Mlp(nn.Sequential):
     def __init__(self, *widths: int) -> None:
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         super().__init__(*layers[:-1])
 
@@ -78,6 +79,9 @@ def waves(local: Tensor, lengths_px: tuple[float, ...]) -> Tensor:
 
 class SlotTokenizer(nn.Module):
     """`encode(frames) -> latents`, `decode(latents) -> frames`; frames are `(batch, height, width, 3)` uint8."""
+
+    project: Tensor
+    project_mean: Tensor
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -201,7 +205,9 @@ class SlotTokenizer(nn.Module):
         index, local = self.window(slot, slot[:, :2], BODY_PX)
         image[index] = self.body_patch(image[index], index, local, scene, slot, k)
 
-    def lit_patch(self, patch: Tensor, index: Window, local: Tensor, scene: Tensor, slot: Tensor, k: int) -> Tensor:
+    def lit_patch(  # noqa: PLR0917 - tensors, in the order they flow
+        self, patch: Tensor, index: Window, local: Tensor, scene: Tensor, slot: Tensor, k: int
+    ) -> Tensor:
         """The patch `(batch, n, n, 3)` of an image under the slot's shadow and lights."""
         features = torch.cat([waves(local, LIGHT_WAVES_PX), self.ground.permute(1, 2, 0)[index[1:]].flatten(1, 2)], -1)
         shade, glow = self.light(features, self._condition(scene, slot, k)).float().chunk(2, -1)
@@ -209,7 +215,9 @@ class SlotTokenizer(nn.Module):
         lit = patch.flatten(1, 2) * (1 - shade * seen) + glow * seen
         return lit.view_as(patch)
 
-    def body_patch(self, patch: Tensor, index: Window, local: Tensor, scene: Tensor, slot: Tensor, k: int) -> Tensor:
+    def body_patch(  # noqa: PLR0917 - tensors, in the order they flow
+        self, patch: Tensor, index: Window, local: Tensor, scene: Tensor, slot: Tensor, k: int
+    ) -> Tensor:
         out = self.body(waves(local, BODY_WAVES_PX), self._condition(scene, slot, k)).float()
         alpha = out[..., 3:].sigmoid() * self._seen(slot, index)
         flat = patch.flatten(1, 2)

@@ -69,7 +69,7 @@ class FrameBlitter:
     `frame_size_px` is (width, height) and fixed; the window's size may change between any two draws.
     """
 
-    def __init__(self, ctx: moderngl.Context, frame_size_px: tuple[int, int], *, filter: Filter = "crisp") -> None:  # noqa: A002
+    def __init__(self, ctx: moderngl.Context, frame_size_px: tuple[int, int], *, filter: Filter = "crisp") -> None:
         self._ctx = ctx
         self._frame_size_px = frame_size_px
         self._integer = filter == "crisp"
@@ -164,7 +164,7 @@ class GLDisplay:
         clock: Clock,
         frame_size_px: tuple[int, int],
         *,
-        filter: Filter = "crisp",  # noqa: A002 - the established word for it
+        filter: Filter = "crisp",
     ) -> None:
         self._window = window
         self._clock = clock
@@ -220,7 +220,7 @@ class EGLDisplay:
         frame_size_px: tuple[int, int],
         clock: Clock,
         *,
-        filter: Filter = "crisp",  # noqa: A002 - the established word for it
+        filter: Filter = "crisp",
     ) -> None:
         self._clock = clock
         self._ctx: Any = _create_context(standalone=True)
@@ -290,7 +290,7 @@ def _create_context(*, standalone: bool) -> moderngl.Context:
         if standalone:
             return moderngl.create_context(standalone=True, backend="egl", require=330)
         return moderngl.create_context(require=330)
-    except Exception as error:  # noqa: BLE001 - glcontext raises the bare class Exception, nothing narrower
+    except Exception as error:  # glcontext raises the bare class Exception, nothing narrower
         kind = "offscreen OpenGL 3.3 through EGL" if standalone else "OpenGL 3.3 in the window"
         raise DisplayError(
             f"no OpenGL: expected {kind}, got '{' '.join(str(error).split())}'; install a graphics driver "

@@ -7,8 +7,7 @@ shows a `HudModel` as given. Uses pygame for its fonts only. Warnings differ in 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the banner would spoil output meant for other programs
 
-import pygame  # noqa: E402 - the line above must come first
+import pygame  # after the line above
 
 Colour: TypeAlias = tuple[int, int, int]
 FRAME_HISTORY = 120
@@ -32,6 +31,11 @@ CAP = (46, 54, 64, 235)
 EDGE = (255, 255, 255, 36)
 ARROWS = {"left": 180, "right": 0, "up": 90, "down": 270}
 """Degrees. Drawn, because pygame's built-in font has no arrows."""
+
+PUNCTUATION = {
+    "period": ".", "comma": ",", "slash": "/", "minus": "-", "equals": "=", "left_bracket": "[", "right_bracket": "]",
+    "semicolon": ";", "quote": "'", "backquote": "`", "backslash": "\\",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,8 @@ class Hud:
             return picture
         unit = int(max(11, min(30, min(height / 40, width / 52) * self._scale)))
         self._unit, self._size_px = unit, (width, height)
-        canvas = pygame.image.frombuffer(picture, (width, height), "RGBA")
-        if self.show_stats:
+        canvas = pygame.image.frombuffer(picture.data, (width, height), "RGBA")
+        if self.show_stats and not model.show_help:
             self._draw_stats(canvas, model)
             self._draw_world(canvas, model)
             self._draw_pressed(canvas, model.pressed)
@@ -102,7 +106,7 @@ class Hud:
             self._draw_paused(canvas)
         if model.text_being_typed is not None:
             self._draw_prompt_line(canvas, model.text_being_typed)
-        elif model.message:
+        elif model.message and not model.show_help:
             self._draw_message(canvas, model.message)
         return picture
 
@@ -114,13 +118,15 @@ class Hud:
         width = min(unit * 19, self._size_px[0] - 2 * margin)
         graph_height = int(unit * 3.6)
         full = self._size_px[1] >= unit * 24  # a low window keeps the numbers and loses the graph
-        height = pad * 2 + int(unit * 6.9) + (graph_height + unit if full else 0)
+        height = pad * 2 + int(unit * 6.2) + (graph_height + unit if full else 0)
         self._panel(canvas, pygame.Rect(margin, margin, width, height))
         left, right, y = margin + pad, margin + width - pad, margin + pad
 
-        big = self._write(canvas, number(model.fps, 1), left, y, TEXT, 2.1)
+        big = self._write(canvas, number(model.fps, 1), left, y, size=2.1)
         self._write(canvas, "fps", big + unit // 3, y + int(unit * 0.85), QUIET)
-        self._write_right(canvas, f"p50 {number(model.response_p50_ms)}   p99 {number(model.response_p99_ms)} ms", right, y)
+        self._write_right(
+            canvas, f"p50 {number(model.response_p50_ms)}   p99 {number(model.response_p99_ms)} ms", right, y
+        )
         deadline = "no deadline" if model.deadline_ms is None else f"deadline {number(model.deadline_ms)} ms"
         self._write_right(canvas, deadline, right, y + int(unit * 1.15), QUIET)
         y += int(unit * 2.5)
@@ -138,6 +144,8 @@ class Hud:
 
     def _draw_pips(self, canvas: pygame.Surface, model: HudModel, left: int, y: int) -> int:
         """The quality ladder as pips, filled up to the rung in use; returns where the text after it ends."""
+        if not model.ladder:
+            return left
         size = int(self._unit * 0.62)
         for index, rung in enumerate(model.ladder):
             filled = rung <= model.rung
@@ -151,7 +159,7 @@ class Hud:
         times = model.frame_ms[-FRAME_HISTORY:]
         deadline_ms = model.deadline_ms
         top_ms = 2 * deadline_ms if deadline_ms else max(1.0, *times, 1.0) * 1.25
-        canvas.fill((255, 255, 255, 14), area)
+        canvas.fill((6, 9, 13, 222), area)
         pitch = area.width / FRAME_HISTORY
         for index, time_ms in enumerate(times):
             slot = FRAME_HISTORY - len(times) + index
@@ -162,7 +170,9 @@ class Hud:
             canvas.fill((*(WARN if late else GOOD), 255), (x, area.bottom - height, bar_width, height))
             if late:
                 cap = max(3, self._unit // 4)
-                canvas.fill((*WARN, 255), (x + bar_width // 2 - cap, area.bottom - height, 2 * cap + 1, max(2, cap // 2)))
+                canvas.fill(
+                    (*WARN, 255), (x + bar_width // 2 - cap, area.bottom - height, 2 * cap + 1, max(2, cap // 2))
+                )
         if deadline_ms:
             y = area.bottom - round(area.height * deadline_ms / top_ms)
             dash = max(4, self._unit // 2)
@@ -187,7 +197,7 @@ class Hud:
     def _draw_recording(self, canvas: pygame.Surface) -> None:
         unit = self._unit
         width, height = int(unit * 5.2), int(unit * 2)
-        rect = pygame.Rect((self._size_px[0] - width) // 2, unit, width, height)
+        rect = pygame.Rect(self._size_px[0] - unit - width, self._size_px[1] - unit - height, width, height)
         self._panel(canvas, rect, radius=height / 2)
         dot = int(unit * 0.9)
         canvas.blit(rounded(dot, dot, dot / 2, (*RECORD, 255)), (rect.left + unit, rect.centery - dot // 2))
@@ -213,12 +223,12 @@ class Hud:
     def _draw_prompt_line(self, canvas: pygame.Surface, text: str) -> None:
         unit = self._unit
         width = min(unit * 36, self._size_px[0] - 2 * unit)
-        rect = pygame.Rect((self._size_px[0] - width) // 2, self._size_px[1] - int(unit * 7.4), width, int(unit * 4.4))
+        rect = pygame.Rect((self._size_px[0] - width) // 2, self._size_px[1] - int(unit * 8.0), width, int(unit * 4.4))
         self._panel(canvas, rect, edge=(*GOOD, 200))
         left, room = rect.left + unit, width - int(unit * 2.6)
         while text and self._width(text, 1.35) > room:  # the end is what is being typed
             text = text[1:]
-        end = self._write(canvas, text, left, rect.top + unit, TEXT, 1.35)
+        end = self._write(canvas, text, left, rect.top + unit, size=1.35)
         canvas.fill((*GOOD, 255), (end + 2, rect.top + int(unit * 0.85), max(2, unit // 7), int(unit * 1.3)))
         hint = self._fit("describe the world     Enter: apply     Esc: cancel", width - 2 * unit)
         self._write(canvas, hint, left, rect.bottom - int(unit * 1.7), QUIET)
@@ -232,29 +242,38 @@ class Hud:
         self._write(canvas, message, rect.left + unit, rect.centery - int(unit * 0.45))
 
     def _draw_help(self, canvas: pygame.Surface, lines: tuple[str, ...]) -> None:
-        """Controls and their meanings in as many columns as the window's height asks for."""
+        """Controls and their meanings in columns, in smaller type where the window is small."""
         unit = self._unit
-        row, pad = int(unit * 2.3), int(unit * 1.6)
-        rows = max(1, min(len(lines), (self._size_px[1] - 4 * pad - unit) // row))
-        columns = [lines[start : start + rows] for start in range(0, len(lines), rows)]
-        caps = [max(self._cap_width(part[0]) for part in map(split_help, column)) for column in columns]
-        texts = [max(self._width(part[1]) for part in map(split_help, column)) for column in columns]
-        inner = sum(caps) + sum(texts) + unit * len(columns) + pad * (len(columns) - 1)
-        rect = pygame.Rect(0, 0, inner + 2 * pad, rows * row + 2 * pad + int(unit * 2.2))
+        while True:
+            row, pad = int(self._unit * 2.3), int(self._unit * 1.6)
+            head = int(self._unit * 2.4)
+            columns = help_columns(lines, (self._size_px[1] - 2 * pad - head) // row)
+            widths = [self._help_widths(column) for column in columns]
+            inner = sum(cap + self._unit + text for cap, text in widths) + 2 * pad * (len(columns) - 1)
+            if self._unit <= 7 or inner + 2 * pad <= self._size_px[0]:
+                break
+            self._unit -= 1
+        rows = max((len(column) for column in columns), default=0)
+        rect = pygame.Rect(0, 0, inner + 2 * pad, rows * row + 2 * pad + head)
         rect.center = (self._size_px[0] // 2, self._size_px[1] // 2)
         self._panel(canvas, rect, fill=(*PANEL[:3], 232))
-        self._write(canvas, "Controls", rect.left + pad, rect.top + pad, TEXT, 1.5)
+        self._write(canvas, "Controls", rect.left + pad, rect.top + pad, size=1.5)
         x = rect.left + pad
-        for column, cap_width, text_width in zip(columns, caps, texts, strict=True):
+        for column, (cap_width, text_width) in zip(columns, widths, strict=True):
             for index, line in enumerate(column):
+                y = rect.top + pad + head + index * row
                 control, meaning = split_help(line)
-                y = rect.top + pad + int(unit * 2.4) + index * row
                 if control:
                     self._key_cap(canvas, control, x, y)
-                    self._write(canvas, meaning, x + cap_width + unit, y + int(unit * 0.6))
+                    self._write(canvas, meaning, x + cap_width + self._unit, y + int(self._unit * 0.6))
                 else:
-                    self._write(canvas, meaning, x, y + int(unit * 0.9), GOOD)
-            x += cap_width + unit + text_width + pad
+                    self._write(canvas, meaning, x, y + int(self._unit * 0.9), GOOD)
+            x += cap_width + self._unit + text_width + 2 * pad
+        self._unit = unit
+
+    def _help_widths(self, column: tuple[str, ...]) -> tuple[int, int]:
+        parts = [split_help(line) for line in column]
+        return max(self._cap_width(control) for control, _ in parts), max(self._width(text) for _, text in parts)
 
     # --- pieces ---------------------------------------------------------------------------------------------
 
@@ -296,10 +315,11 @@ class Hud:
             self._write(canvas, "!", after + self._unit // 4, y, WARN)
 
     def _render_text(self, text: str, size: int, colour: Colour) -> pygame.Surface:
-        return self._font(int(size * 1.45)).render(text, True, colour)
+        surface = self._font(text_px(size)).render(text, True, colour)
+        return pygame.transform.smoothscale(surface, (surface.get_width() // 2, surface.get_height() // 2))
 
     def _write(
-        self, canvas: pygame.Surface, text: str, x: int, y: int, colour: Colour = TEXT, size: float = 1.0
+        self, canvas: pygame.Surface, text: str, x: int, y: int, colour: Colour = TEXT, *, size: float = 1.0
     ) -> int:
         """Write with the top left corner at (x, y); returns the right edge."""
         if not text:
@@ -312,7 +332,7 @@ class Hud:
         self._write(canvas, text, right - self._width(text), y, colour)
 
     def _width(self, text: str, size: float = 1.0) -> int:
-        return int(self._font(int(int(self._unit * size) * 1.45)).size(text)[0]) if text else 0
+        return int(self._font(text_px(int(self._unit * size))).size(text)[0]) // 2 if text else 0
 
     def _fit(self, text: str, width_px: int) -> str:
         """The text, shortened with an ellipsis if it is wider than that."""
@@ -337,10 +357,32 @@ def key_label(control: str) -> str:
     """What is written on the key: "key:left_shift" -> "Left Shift", "pad:a" -> "Pad A", "key:left" -> "left"."""
     device, _, name = control.rpartition(":")
     words = name.replace("_", " ")
-    if device != "pad" and words in ARROWS and device != "mouse":
+    if device not in ("pad", "mouse") and words in ARROWS:
         return words
-    words = {"period": ".", "comma": ",", "slash": "/", "minus": "-", "equals": "="}.get(words, words)
-    return {"pad": "Pad ", "mouse": "Mouse "}.get(device, "") + words.title()
+    return {"pad": "Pad ", "mouse": "Mouse "}.get(device, "") + PUNCTUATION.get(name, words.title())
+
+
+def text_px(size_px: int) -> int:
+    """The font size for text of that height: twice as large, to be halved, because small sizes are spaced unevenly."""
+    return int(size_px * 2.9)
+
+
+def help_columns(lines: tuple[str, ...], max_rows: int) -> list[tuple[str, ...]]:
+    """Help lines in columns of at most `max_rows`, about two, broken before headings where possible."""
+    max_rows = max(2, max_rows)
+    sections: list[list[str]] = []
+    for line in lines:
+        if not sections or not split_help(line)[0] or len(sections[-1]) == max_rows:
+            sections.append([])
+        sections[-1].append(line)
+    rows = min(max_rows, max([-(-len(lines) // 2), *map(len, sections)]))
+    columns: list[tuple[str, ...]] = []
+    for section in sections:
+        if columns and len(columns[-1]) + len(section) <= rows:
+            columns[-1] += tuple(section)
+        else:
+            columns.append(tuple(section))
+    return columns
 
 
 def split_help(line: str) -> tuple[str, str]:

@@ -28,7 +28,9 @@ class WorldFolder:
     def synonyms(self) -> Mapping[str, str]:
         synonyms: Any = self.spec.parameters.get("synonyms", {})
         if not isinstance(synonyms, Mapping):
-            raise ConfigError(f"{self.path / 'world.yaml'}: parameters.synonyms: expected words with meanings, got {synonyms!r}")
+            raise ConfigError(
+                f"{self.path / 'world.yaml'}: parameters.synonyms: expected words with meanings, got {synonyms!r}"
+            )
         return {str(word): str(meaning) for word, meaning in synonyms.items()}
 
 
@@ -41,7 +43,9 @@ def find_world(name: str) -> WorldFolder:
     """By name, or by the path of a folder with a `world.yaml`."""
     folder = WORLDS_FOLDER / name if name in world_names() else Path(name)
     if not (folder / "world.yaml").is_file():
-        raise ConfigError(f"unknown world {name!r}: {did_you_mean(name, world_names())}; or give a folder with a world.yaml")
+        raise ConfigError(
+            f"unknown world {name!r}: {did_you_mean(name, world_names())}; or give a folder with a world.yaml"
+        )
     return WorldFolder(folder.name, folder, load_yaml(folder / "world.yaml", WorldSpec))
 
 
@@ -66,4 +70,4 @@ def _load_circuit(found: WorldFolder, text: str, clock: Clock | None, side_by_si
         return neural
     from worlds.circuit.teacher import SideBySide, TeacherWorld
 
-    return SideBySide(neural, TeacherWorld(info, found.synonyms, clock))
+    return SideBySide(neural, TeacherWorld(info, found.synonyms, clock, circuit.origins(found.path)))

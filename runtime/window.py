@@ -15,10 +15,10 @@ from typing import Any
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the banner would spoil output meant for other programs
 
-import pygame  # noqa: E402 - the line above must come first
+import pygame  # after the line above
 
-from runtime.core import Clock, DisplayError, MonotonicClock  # noqa: E402
-from runtime.input import InputLatch  # noqa: E402
+from runtime.core import Clock, DisplayError, MonotonicClock
+from runtime.input import InputLatch
 
 PROMPT_COMMAND = "prompt"
 """The command that opens text entry. It comes back as `prompt:<text>` when Enter is pressed."""

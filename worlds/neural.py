@@ -18,7 +18,10 @@ from worlds.prompts import parse_prompt
 
 @dataclass(frozen=True)
 class SeedClips:
-    """Short true pasts that sessions start from: `latents (clips, ticks, latent_dim)`, `conditions (clips, ticks, n)`."""
+    """Short true pasts that sessions start from.
+
+    `latents`: `(clips, ticks, latent_dim)`. `conditions`: `(clips, ticks, condition_dim)`.
+    """
 
     latents: Any
     conditions: Any
@@ -28,7 +31,12 @@ class NeuralWorld:
     """One session of a trained generator. See `runtime.core.World` for the contract."""
 
     def __init__(
-        self, info: WorldInfo, generator: Generator, seeds: SeedClips, synonyms: Mapping[str, str], clock: Clock | None = None
+        self,
+        info: WorldInfo,
+        generator: Generator,
+        seeds: SeedClips,
+        synonyms: Mapping[str, str],
+        clock: Clock | None = None,
     ) -> None:
         self.info = info
         self.generator = generator
@@ -76,7 +84,8 @@ class NeuralWorld:
 
         self._awaits_commit = True
         stage_ns = {
-            "condition": conditioned_ns - started_ns, "denoise": denoised_ns - conditioned_ns, "decode": decoded_ns - denoised_ns,
+            "condition": conditioned_ns - started_ns, "denoise": denoised_ns - conditioned_ns,
+            "decode": decoded_ns - denoised_ns,
         }  # fmt: skip
         return TickResult([frame.copy()], job.steps_done, stage_ns, step_ns, commit)
 
@@ -119,7 +128,8 @@ class NeuralWorld:
     def snapshot(self) -> Snapshot:
         assert not self._awaits_commit, "snapshot between advance and commit: half a tick cannot be saved"
         return {
-            "generator": self.generator.snapshot(), "seed": self._seed, "prompt": dict(self._prompt), "frame": self._frame.copy(),
+            "generator": self.generator.snapshot(), "seed": self._seed, "prompt": dict(self._prompt),
+            "frame": self._frame.copy(),
         }  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -137,7 +147,9 @@ class NeuralWorld:
         memory = self.generator.memory.spec
         latents = self.generator.last.nbytes + self.generator.before.nbytes
         return [
-            StatePart("memory", memory.bytes, horizon_ticks=self.generator.config.window * self.generator.config.layers),
+            StatePart(
+                "memory", memory.bytes, horizon_ticks=self.generator.config.window * self.generator.config.layers
+            ),
             StatePart("latents", latents, horizon_ticks=2),
             StatePart("prompt", len(self.prompt), horizon_ticks=None),
             StatePart("rng address", 16, horizon_ticks=None),

@@ -18,7 +18,9 @@ class Prompt:
     ignored: tuple[str, ...]
 
 
-FILLERS = frozenset("a an and at in it is its make please the to with weather time of".split())
+FILLERS = frozenset(
+    {"a", "an", "and", "at", "in", "it", "is", "its", "make", "please", "the", "to", "with", "weather", "time", "of"}
+)
 
 
 def parse_prompt(text: str, groups: Mapping[str, tuple[str, ...]], synonyms: Mapping[str, str]) -> Prompt:

@@ -108,7 +108,11 @@ class Driver:
 
     def _choose(self) -> None:
         rng = self._rng
-        self._mode = str(rng.choice(["race", "race", "race", "hold", "mash", "idle", "back"], p=[0.3, 0.2, 0.12, 0.16, 0.12, 0.06, 0.04]))
+        self._mode = str(
+            rng.choice(
+                ["race", "race", "race", "hold", "mash", "idle", "back"], p=[0.3, 0.2, 0.12, 0.16, 0.12, 0.06, 0.04]
+            )
+        )
         self._left = int(rng.integers(40, 200) if self._mode == "race" else rng.integers(4, 40))
         self._offset = float(rng.uniform(-9, 9))
         self._held = self._random() if self._mode in ("hold", "mash") else Controls()
@@ -143,7 +147,9 @@ class Driver:
 
 @dataclass(frozen=True)
 class Episode:
-    """`states`: ticks + 1 of them. `conditions`: `(ticks + 1, CONDITION_DIM)`, row t leads into state t (row 0: none)."""
+    """`states`: ticks + 1 of them.
+
+    `conditions`: `(ticks + 1, CONDITION_DIM)`, row t leads into state t (row 0: none)."""
 
     states: list[State]
     conditions: NDArray[np.float32]

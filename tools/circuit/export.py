@@ -18,7 +18,7 @@ from model.checkpoint import half, load_tensors
 from tools.circuit.data import condition
 from worlds.circuit import world as circuit
 from worlds.circuit.render import Renderer
-from worlds.circuit.simulator import TIMES, WEATHERS, Controls, Simulator
+from worlds.circuit.simulator import SEED_CONTROLS, TIMES, WEATHERS, Simulator
 
 CLIPS, CLIP_TICKS = 48, 8
 
@@ -28,7 +28,9 @@ def seed_clips(folder: Path) -> dict[str, torch.Tensor]:
     tokenizer, _ = circuit.load_networks(folder)
     tokenizer.eval()
     simulator, renderer = Simulator(), Renderer()
-    latents, conditions = [], []
+    latents: list[torch.Tensor] = []
+    conditions: list[torch.Tensor] = []
+    origins: list[list[int]] = []
     seed = 0
     while len(latents) < CLIPS:
         seed += 1
@@ -38,7 +40,7 @@ def seed_clips(folder: Path) -> dict[str, torch.Tensor]:
         state = simulator.reset(seed, weather=weather, time=time)
         states, rows = [], []
         for _ in range(CLIP_TICKS):
-            controls = Controls(throttle=0.5)
+            controls = SEED_CONTROLS
             state = simulator.step(state, controls)
             states.append(state)
             rows.append(condition(controls, state))
@@ -48,7 +50,11 @@ def seed_clips(folder: Path) -> dict[str, torch.Tensor]:
             frames = torch.from_numpy(np.stack([renderer.draw(s) for s in states]))
             latents.append(tokenizer.encode(frames))
         conditions.append(torch.from_numpy(np.stack(rows)))
-    return {"latents": torch.stack(latents), "conditions": torch.stack(conditions)}
+        origins.append([seed, WEATHERS.index(weather), TIMES.index(time), CLIP_TICKS])
+    return {
+        "latents": torch.stack(latents), "conditions": torch.stack(conditions),
+        "origins": torch.tensor(origins),
+    }  # fmt: skip
 
 
 def main() -> None:

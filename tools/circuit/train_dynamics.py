@@ -9,18 +9,21 @@ to. Histories are corrupted with measurement noise and, later, with the network'
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn, track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
+from model.devices import best_device
 from model.dynamics import Dynamics, DynamicsConfig
 from model.generator import Generator
 from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer, TokenizerConfig
@@ -46,7 +49,9 @@ class Episodes:
 
 def visible_share(cars: Tensor, open_sky: Tensor) -> Tensor:
     """The part of each car no roof hides, from a grid of points over it. `cars`: `(..., 4)` x, y, cos, sin."""
-    along, across = torch.meshgrid(torch.linspace(-0.46, 0.46, 9) * CAR_LENGTH_PX, torch.linspace(-0.42, 0.42, 5) * CAR_WIDTH_PX, indexing="ij")
+    along, across = torch.meshgrid(
+        torch.linspace(-0.46, 0.46, 9) * CAR_LENGTH_PX, torch.linspace(-0.42, 0.42, 5) * CAR_WIDTH_PX, indexing="ij"
+    )
     along, across = along.flatten(), across.flatten()
     x = cars[..., 0:1] + cars[..., 2:3] * along - cars[..., 3:4] * across
     y = cars[..., 1:2] + cars[..., 3:4] * along + cars[..., 2:3] * across
@@ -131,7 +136,7 @@ def forget(clean: Tensor, scene_dim: int, share: float = 0.7) -> tuple[Tensor, T
     Without these such a history would be unlike any seen, and a car once lost would stay lost. Returns the history
     and where targets stay fair, `(batch, time, slots)`. Only the tunnel's usual exit is taught, so it is one answer.
     """
-    history, known = clean.clone(), torch.ones(*clean.shape[:2], 2)
+    history, known = clean.clone(), torch.ones(*clean.shape[:2], 2, device=clean.device)
     slots = clean[..., scene_dim:].unflatten(-1, (2, SLOT_DIM))
     out = history[..., scene_dim:].unflatten(-1, (2, SLOT_DIM))
     exit_x, exit_y = (24 - WIDTH_PX / 2) / POSITION_SCALE_PX, (122 - HEIGHT_PX / 2) / POSITION_SCALE_PX
@@ -140,7 +145,7 @@ def forget(clean: Tensor, scene_dim: int, share: float = 0.7) -> tuple[Tensor, T
     appears = (slots[:, 1:, :, 4] > 0) & (slots[:, :-1, :, 4] < 0) & near[:, 1:]
     for row, before, slot in appears.nonzero().tolist():
         if before + 1 >= 30 and torch.rand(()) < share:
-            out[row, : before + 1, slot] = torch.tensor([0.0, 0, 0, 0, -1, 0])
+            out[row, : before + 1, slot] = clean.new_tensor([0.0, 0, 0, 0, -1, 0])
             known[row, : before + 1, slot] = 0
     return torch.cat([clean[..., :scene_dim], out.flatten(-2)], -1), known
 
@@ -163,27 +168,31 @@ def draw_windows(batch: int, full: int) -> Tensor:
     return choices[torch.randint(len(choices), (batch,))].clamp(max=full)
 
 
-def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditions: Tensor, own_share: float) -> Tensor:
+def loss_of(
+    dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditions: Tensor, own_share: float
+) -> Tensor:
     """One training loss: pass 1 without gradient gives estimates, pass 2 learns with them."""
     batch, time_ticks, _ = clean.shape
-    strength = torch.where(torch.rand(batch) < 0.3, 0.0, torch.rand(batch) * 0.8)
+    device = clean.device
+    strength = torch.where(torch.rand(batch, device=device) < 0.3, 0.0, torch.rand(batch, device=device) * 0.8)
     remembered, fair = forget(clean, dynamics.config.scene_dim)
     history = corrupt(dynamics, remembered, strength)
-    tau = torch.where(torch.rand(batch, time_ticks) < 0.45, 0.0, torch.rand(batch, time_ticks))
+    shape = (batch, time_ticks)
+    tau = torch.where(torch.rand(shape, device=device) < 0.45, 0.0, torch.rand(shape, device=device))
     noise = torch.randn_like(clean)
     noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
-    window = draw_windows(batch, dynamics.config.window)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    window = draw_windows(batch, dynamics.config.window).to(device)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
         guess = dynamics(history, noisy, torch.zeros_like(noisy), conditions, tau, window).float()
     if own_share > 0:
         own = tokenizer.canonical(guess)
-        swap = torch.rand(batch, time_ticks) < own_share * (torch.rand(batch, 1) < 0.6)
+        swap = torch.rand(shape, device=device) < own_share * (torch.rand(batch, 1, device=device) < 0.6)
         swap[:, 0] = False
         swap &= fair.all(-1)  # what was forgotten stays forgotten
         history = torch.where(swap[..., None], own, history)
-    known = (tau > 0) & (torch.rand(batch, time_ticks) < 0.9)
+    known = (tau > 0) & (torch.rand(shape, device=device) < 0.9)
     estimate = torch.where(known[..., None], guess, 0.0)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16):
         predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
     settled, scene = dynamics.settled(conditions), dynamics.split(clean)[0]
     return objective(dynamics, predicted, clean, fair)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
@@ -193,7 +202,9 @@ def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditi
 
 
 @torch.inference_mode()
-def free_run(generator: Generator, episodes: Episodes, seed_ticks: int, ticks: int, steps: int, rows: int) -> Tensor:
+def free_run(  # noqa: PLR0917 - as in the sentence below
+    generator: Generator, episodes: Episodes, seed_ticks: int, ticks: int, steps: int, rows: int
+) -> Tensor:
     """Latents dreamt after `seed_ticks` true ones under the episodes' controls, `(rows, ticks, latent_dim)`."""
     generator.prefill(episodes.latents[:rows, :seed_ticks], episodes.conditions[:rows, :seed_ticks])
     out = []
@@ -218,11 +229,14 @@ def place_error_px(generator: Generator, dreamt: Tensor, true: Tensor) -> Tensor
 
 def watch(dynamics: Dynamics, tokenizer: SlotTokenizer, held_out: Episodes) -> str:
     rows, start, ticks = 32, 16, 120
-    generator = Generator(tokenizer, dynamics, rows=rows)
+    generator = Generator(tokenizer, copy.deepcopy(dynamics).cpu(), rows=rows)
     dreamt = free_run(generator, held_out, start, ticks, 2, rows)
     true = held_out.latents[:rows, start : start + ticks]
     error = place_error_px(generator, dreamt, true)
-    text = [f"{name} " + " ".join(f"{error[:, t - 1, k].nanmedian():.2f}" for t in (1, 4, 16, 50, 120)) for k, name in enumerate(("player", "rival"))]
+    text = [
+        f"{name} " + " ".join(f"{error[:, t - 1, k].nanmedian():.2f}" for t in (1, 4, 16, 50, 120))
+        for k, name in enumerate(("player", "rival"))
+    ]
     _, a = tokenizer.split(dreamt)
     _, b = tokenizer.split(true)
     hidden = ((a[..., 4] > 0) == (b[..., 4] > 0)).float().mean((0, 1))
@@ -239,6 +253,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--resume", action="store_true")
@@ -255,21 +270,24 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episodes, held_out: Episodes) -> None:
-    dynamics = Dynamics(DynamicsConfig())
-    ema = Dynamics(DynamicsConfig())
+    dynamics = Dynamics(DynamicsConfig()).to(options.device)
+    ema = Dynamics(DynamicsConfig()).to(options.device)
     ema.load_state_dict(dynamics.state_dict())
     optimiser = torch.optim.AdamW(dynamics.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
     spent, step = 0.0, 0
     checkpoint = options.out / "dynamics.checkpoint"
     if options.resume and checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
+        stored = torch.load(checkpoint, weights_only=True, map_location=options.device)
         dynamics.load_state_dict(stored["dynamics"])
         ema.load_state_dict(stored["ema"])
         optimiser.load_state_dict(stored["optimiser"])
         spent, step = stored["spent_s"], stored["step"]
-    learner = torch.compile(dynamics) if options.compile else dynamics
+    learner = cast(Dynamics, torch.compile(dynamics)) if options.compile else dynamics
     budget, logged, saved = options.minutes * 60, time.monotonic(), time.monotonic()
-    print(f"{sum(p.numel() for p in dynamics.parameters()) / 1e6:.2f} M parameters, {len(episodes.latents)} episodes", flush=True)
+    print(
+        f"{sum(p.numel() for p in dynamics.parameters()) / 1e6:.2f} M parameters, {len(episodes.latents)} episodes",
+        flush=True,
+    )
     with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
         bar = progress.add_task("dynamics", total=budget)
         while spent < budget:
@@ -277,7 +295,7 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
             part = spent / budget
             for group in optimiser.param_groups:
                 group["lr"] = options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.5 + 0.01)
-            clips, conditions = sample_clips(episodes, options.batch)
+            clips, conditions = (part.to(options.device) for part in sample_clips(episodes, options.batch))
             loss = loss_of(learner, tokenizer, clips, conditions, own_share=min(0.5, max(0.0, part - 0.15) * 2))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -290,7 +308,9 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
             spent += time.monotonic() - began
             progress.update(bar, completed=spent)
             if time.monotonic() - logged > 60:
-                print(f"{spent:.0f} s, step {step}, loss {float(loss):.4f}; {watch(ema, tokenizer, held_out)}", flush=True)
+                print(
+                    f"{spent:.0f} s, step {step}, loss {loss.item():.4f}; {watch(ema, tokenizer, held_out)}", flush=True
+                )
                 logged = time.monotonic()
             if time.monotonic() - saved > 120 or spent >= budget:
                 save(options.out, dynamics, ema, optimiser, spent, step)
@@ -305,9 +325,17 @@ def sample_clips(episodes: Episodes, batch: int) -> tuple[Tensor, Tensor]:
     return episodes.latents[which[:, None], index], episodes.conditions[which[:, None], index]
 
 
-def save(out: Path, dynamics: Dynamics, ema: Dynamics, optimiser: torch.optim.Optimizer, spent: float, step: int) -> None:
+def save(  # noqa: PLR0917 - what is stored, in order
+    out: Path, dynamics: Dynamics, ema: Dynamics, optimiser: torch.optim.Optimizer, spent: float, step: int
+) -> None:
     part = out / "dynamics.checkpoint.part"
-    stored = {"dynamics": dynamics.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(), "spent_s": spent, "step": step}
+    stored = {
+        "dynamics": dynamics.state_dict(),
+        "ema": ema.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "spent_s": spent,
+        "step": step,
+    }
     torch.save(stored, part)
     part.replace(out / "dynamics.checkpoint")
     save_file(ema.state_dict(), out / "dynamics.safetensors")

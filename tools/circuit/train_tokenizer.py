@@ -1,6 +1,6 @@
 """Fit the tokenizer: PCA of whole frames in closed form, then the objects' fields and the encoder by gradient.
 
-    python -m tools.circuit.train_tokenizer --out runs/circuit --minutes 8
+python -m tools.circuit.train_tokenizer --out runs/circuit --minutes 8
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
+from model.devices import best_device
 from model.tokenizer import BODY_PX, LIGHT_AHEAD_PX, LIGHT_PX, POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
 from tools.circuit.data import still_scenes
 
@@ -23,7 +24,7 @@ def fit_scene(tokenizer: SlotTokenizer, frames: Tensor) -> None:
     """Mean and principal components of the frames, and the projection that reads the code from quarter-size frames."""
     images = (frames.permute(0, 3, 1, 2).float() / 255).flatten(1)
     count = len(images)
-    mean = images.median(0).values if count < 3 else images.mean(0)
+    mean = images.mean(0)
     centred = images - mean
     values, vectors = torch.linalg.eigh(centred @ centred.T)
     keep = tokenizer.config.scene_dim
@@ -48,7 +49,7 @@ def set_projection(tokenizer: SlotTokenizer) -> None:
 def true_latents(tokenizer: SlotTokenizer, scene: Tensor, labels: Tensor) -> Tensor:
     """Latents with the teacher's poses in the slots."""
     c = tokenizer.config
-    place = (labels[..., :2] - torch.tensor([c.width_px / 2, c.height_px / 2])) / POSITION_SCALE_PX
+    place = (labels[..., :2] - labels.new_tensor([c.width_px / 2, c.height_px / 2])) / POSITION_SCALE_PX
     slots = torch.cat([place, labels[..., 2:4], labels[..., 4:] * 2 - 1], -1)
     return torch.cat([scene, slots.flatten(1)], -1)
 
@@ -58,8 +59,10 @@ def decoder_loss(tokenizer: SlotTokenizer, frames: Tensor, latents: Tensor) -> T
     scene, slots = tokenizer.split(latents)
     with torch.no_grad():
         background = tokenizer.background(scene)
-    apart = ((slots[:, 0, :2] - slots[:, 1, :2]).norm(dim=-1) * POSITION_SCALE_PX > 50) | (slots[..., 4].min(-1).values < 0)
-    loss = torch.zeros(())
+    apart = ((slots[:, 0, :2] - slots[:, 1, :2]).norm(dim=-1) * POSITION_SCALE_PX > 50) | (
+        slots[..., 4].min(-1).values < 0
+    )
+    loss = torch.zeros((), device=latents.device)
     for k in range(tokenizer.config.slots):
         slot = slots[:, k]
         ahead = slot[:, 2:4] * (LIGHT_AHEAD_PX / POSITION_SCALE_PX)
@@ -78,7 +81,7 @@ def decoder_loss(tokenizer: SlotTokenizer, frames: Tensor, latents: Tensor) -> T
 
 def encoder_loss(tokenizer: SlotTokenizer, frames: Tensor, labels: Tensor) -> Tensor:
     images = frames.permute(0, 3, 1, 2).float() / 255
-    images = (images + torch.randn(len(images), 1, 1, 1) * 0.02).clamp(0, 1)
+    images = (images + torch.randn(len(images), 1, 1, 1, device=images.device) * 0.02).clamp(0, 1)
     heat = tokenizer.heat(images).float().flatten(2)
     columns = tokenizer.config.width_px // 4
     cell = (labels[..., 1] / 4).floor().clamp(0, tokenizer.config.height_px // 4 - 1) * columns
@@ -89,10 +92,10 @@ def encoder_loss(tokenizer: SlotTokenizer, frames: Tensor, labels: Tensor) -> Te
     with torch.no_grad():
         found = tokenizer.locate(images)
     for k in range(tokenizer.config.slots):
-        jitter = labels[:, k, :2] + torch.randn(len(labels), 2) * 2.0
-        use_true = (torch.rand(len(labels), 1) < 0.5) & (seen[:, k : k + 1] > 0)
+        jitter = labels[:, k, :2] + torch.randn(len(labels), 2, device=labels.device) * 2.0
+        use_true = (torch.rand(len(labels), 1, device=labels.device) < 0.5) & (seen[:, k : k + 1] > 0)
         read = tokenizer.measure(images, torch.where(use_true, jitter, found[:, k]), k).float()
-        centre = torch.tensor([tokenizer.config.width_px / 2, tokenizer.config.height_px / 2])
+        centre = torch.tensor([tokenizer.config.width_px / 2, tokenizer.config.height_px / 2], device=labels.device)
         place = read[:, :2] * POSITION_SCALE_PX + centre
         close = seen[:, k] * ((place - labels[:, k, :2]).norm(dim=-1) < 14).float()
         loss = loss + (F.huber_loss(place, labels[:, k, :2], reduction="none").mean(-1) * close).mean() * 2
@@ -109,6 +112,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--scenes", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
+    parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -117,39 +122,72 @@ def main() -> None:
     frames, labels = torch.from_numpy(frames_np), torch.from_numpy(labels_np)
     print(f"{len(frames)} scenes in {time.monotonic() - began:.0f} s")
     tokenizer = SlotTokenizer(TokenizerConfig(frames.shape[1], frames.shape[2]))
-    fit_scene(tokenizer, frames[:700])
+    weights = options.out / "tokenizer.safetensors"
+    if options.resume and weights.exists():
+        tokenizer.load_state_dict(load_file(weights))
+    else:
+        fit_scene(tokenizer, frames[:700])
+    tokenizer.to(options.device)
+    train(tokenizer, optimiser_of(tokenizer), frames, labels, options)
+
+
+def optimiser_of(tokenizer: SlotTokenizer) -> torch.optim.Optimizer:
+    """Adam with a peak rate for each kind of part; the PCA stays as it was fitted."""
     fields = [*tokenizer.body.parameters(), *tokenizer.light.parameters()]
     maps = [tokenizer.ground, tokenizer.open_sky]
     reader = [*tokenizer.find.parameters(), *tokenizer.refine.parameters()]
     groups = [{"params": p, "peak": rate} for p, rate in ((fields, 3e-3), (maps, 2e-2), (reader, 1.5e-3))]
-    optimiser = torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.98))
-    train(tokenizer, optimiser, frames, labels, options)
+    return torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.98))
 
 
-def train(tokenizer: SlotTokenizer, optimiser: torch.optim.Optimizer, frames: Tensor, labels: Tensor, options: argparse.Namespace) -> None:
-    began, step = time.monotonic(), 0
+def train(
+    tokenizer: SlotTokenizer,
+    optimiser: torch.optim.Optimizer,
+    frames: Tensor,
+    labels: Tensor,
+    options: argparse.Namespace,
+) -> None:
+    device, checkpoint = torch.device(options.device), options.out / "tokenizer.checkpoint"
+    spent, step, saved = 0.0, 0, time.monotonic()
+    if options.resume and checkpoint.exists():
+        stored = torch.load(checkpoint, weights_only=True, map_location=device)
+        optimiser.load_state_dict(stored["optimiser"])
+        spent, step = stored["spent_s"], stored["step"]
     budget = options.minutes * 60
     with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
         bar = progress.add_task("tokenizer", total=budget)
-        while (spent := time.monotonic() - began) < budget:
-            part = spent / budget
+        while spent < budget:
+            began = time.monotonic()
             for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * min(1.0, step / 50, (1 - part) / 0.4 + 0.01)
+                group["lr"] = group["peak"] * min(1.0, step / 50, (1 - spent / budget) / 0.4 + 0.01)
             pick = torch.randint(len(frames), (options.batch,))
-            with torch.no_grad():
-                scene = tokenizer.scene(frames[pick].permute(0, 3, 1, 2).float() / 255)
-            with torch.autocast("cpu", torch.bfloat16):
-                decoded = decoder_loss(tokenizer, frames[pick], true_latents(tokenizer, scene, labels[pick]))
-                encoded = encoder_loss(tokenizer, frames[pick], labels[pick])
+            decoded, encoded = losses(tokenizer, frames[pick].to(device), labels[pick].to(device))
             optimiser.zero_grad(set_to_none=True)
             (decoded * 50 + encoded).backward()
             optimiser.step()
             step += 1
+            spent += time.monotonic() - began
             if step % 100 == 0:
-                print(f"{spent:.0f} s, step {step}: decoder {float(decoded):.6f}, encoder {float(encoded):.4f}", flush=True)
+                print(
+                    f"{spent:.0f} s, step {step}: decoder {decoded.item():.6f}, encoder {encoded.item():.4f}",
+                    flush=True,
+                )
+            if time.monotonic() - saved > 120 or spent >= budget:
+                part = options.out / "tokenizer.checkpoint.part"
+                torch.save({"optimiser": optimiser.state_dict(), "spent_s": spent, "step": step}, part)
                 save_file(tokenizer.state_dict(), options.out / "tokenizer.safetensors")
+                part.replace(checkpoint)
+                saved = time.monotonic()
             progress.update(bar, completed=spent)
-    save_file(tokenizer.state_dict(), options.out / "tokenizer.safetensors")
+
+
+def losses(tokenizer: SlotTokenizer, frames: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Decoder and encoder loss of one batch."""
+    with torch.no_grad():
+        scene = tokenizer.scene(frames.permute(0, 3, 1, 2).float() / 255)
+    with torch.autocast(frames.device.type, torch.bfloat16):
+        decoded = decoder_loss(tokenizer, frames, true_latents(tokenizer, scene, labels))
+        return decoded, encoder_loss(tokenizer, frames, labels)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +17,29 @@ from worlds.circuit.simulator import TIMES, WEATHERS
 from worlds.circuit.track import HEIGHT_PX, ROAD_HALF_PX, WIDTH_PX, Track, distance_field, load_track
 
 SCALE = 4
-Field = NDArray[np.float32]
+Field: TypeAlias = NDArray[Any]
+"""A plane of the picture; float32, or float64 between two float32s where a constant widened it."""
 
 BRIDGE_PX = (126.0, 172.0, 146.0, 192.0)
 TUNNEL_PX = (6.0, 43.0, 48.0, 126.0)
 HOUSES = (  # x, y, width, height, roof colour, floors
-    (178, 120, 22, 13, (0.78, 0.33, 0.24), 1), (200, 113, 12, 15, (0.88, 0.66, 0.30), 1), (62, 138, 24, 8, (0.36, 0.48, 0.66), 2),
+    (178, 120, 22, 13, (0.78, 0.33, 0.24), 1), (200, 113, 12, 15, (0.88, 0.66, 0.30), 1),
+    (62, 138, 24, 8, (0.36, 0.48, 0.66), 2),
     (106, 56, 13, 15, (0.80, 0.38, 0.28), 1), (55, 66, 12, 14, (0.84, 0.62, 0.34), 1),
-    (190, 132, 16, 8, (0.55, 0.60, 0.70), 1), (102, 14, 34, 9, (0.40, 0.46, 0.60), 2), (56, 94, 13, 12, (0.76, 0.34, 0.26), 1),
+    (190, 132, 16, 8, (0.55, 0.60, 0.70), 1), (102, 14, 34, 9, (0.40, 0.46, 0.60), 2),
+    (56, 94, 13, 12, (0.76, 0.34, 0.26), 1),
 )  # fmt: skip
 LAMPS = (
-    (88, 149), (196, 148), (213, 84), (184, 47), (118, 38), (152, 70), (112, 127), (66, 102), (98, 34), (62, 48), (14, 140), (44, 134),
-    (248, 88), (240, 146), (60, 183), (186, 10),
+    (88, 149), (196, 148), (213, 84), (184, 47), (118, 38), (152, 70), (112, 127), (66, 102), (98, 34), (62, 48),
+    (14, 140), (44, 134), (248, 88), (240, 146), (60, 183), (186, 10),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Art:
-    """`backgrounds`: `(4, 3, height, width, 3)` uint8 by weather and time. `cover`: `(height, width)` 0..1, what hides a car.
+    """`backgrounds`: `(4, 3, height, width, 3)` uint8 by weather and time.
 
+    `cover`: `(height, width)` 0..1, what hides a car.
     `glow`: `(4, 3, height, width, 3)` float32 0..1, the ground as full light would show it, for headlights.
     `tint`: `(4, 3, 3)` light on cars; `haze`: `(4, 3, 4)` colour and density of the air.
     """
@@ -93,7 +98,7 @@ class _Painter:
     def __init__(self, track: Track) -> None:
         self.columns, self.rows = _grid()
         # The distance field is smooth: computed at quarter size, then stretched.
-        index, distance = distance_field(track.line, _down(self.columns), _down(self.rows))
+        index, _ = distance_field(track.line, _down(self.columns), _down(self.rows))
         self.index = np.kron(index, np.ones((SCALE, SCALE), np.int32))
         nearest = track.line[self.index]
         self.from_road = np.hypot(self.columns - nearest[..., 0], self.rows - nearest[..., 1]).astype(np.float32)
@@ -101,7 +106,11 @@ class _Painter:
         offset_x, offset_y = self.columns - nearest[..., 0], self.rows - nearest[..., 1]
         self.side = (-np.sin(angle) * offset_x + np.cos(angle) * offset_y).astype(np.float32)
         self.lap_px = (self.index * track.length_px / len(track.line)).astype(np.float32)
-        smooth = np.convolve(np.abs(np.concatenate([track.curvature[-30:], track.curvature, track.curvature[:30]])), np.ones(61) / 61, "valid")
+        smooth = np.convolve(
+            np.abs(np.concatenate([track.curvature[-30:], track.curvature, track.curvature[:30]])),
+            np.ones(61) / 61,
+            "valid",
+        )
         self.bend = smooth[self.index].astype(np.float32)
         self.lake = np.hypot((self.columns - 186) / 27, (self.rows - 84) / 21) + 0.16 * (_noise(13, 5) - 0.5) * 2 - 1
         self.height = np.zeros_like(self.columns)
@@ -128,7 +137,12 @@ class _Painter:
 def _ground(p: _Painter, weather: str) -> Field:
     """Albedo of everything lying flat."""
     snow, rain = weather == "snow", weather == "rain"
-    grass = {"clear": (0.36, 0.63, 0.24), "rain": (0.27, 0.47, 0.24), "snow": (0.89, 0.92, 0.96), "fog": (0.37, 0.56, 0.31)}[weather]
+    grass = {
+        "clear": (0.36, 0.63, 0.24),
+        "rain": (0.27, 0.47, 0.24),
+        "snow": (0.89, 0.92, 0.96),
+        "fog": (0.37, 0.56, 0.31),
+    }[weather]
     canvas = np.empty((*p.columns.shape, 3), np.float32)
     canvas[:] = grass
     patch = 0.6 * _noise(23, 1) + 0.4 * _noise(8, 2)
@@ -208,7 +222,7 @@ def _structures(p: _Painter, canvas: Field, weather: str, shade: Field) -> Field
         body = _soft(_box(x, y, w, h), 0.5)
         roof = np.array((0.93, 0.95, 0.98) if snow else colour, np.float32)
         ridge = (p.rows < y) if w >= h else (p.columns < x)
-        slope = np.where(ridge, 1.10, 0.84).astype(np.float32)
+        slope: Field = np.where(ridge, 1.10, 0.84).astype(np.float32)
         if floors == 2:  # flat roofs
             slope = 1 - 0.10 * _soft(2.0 - np.abs(_box(x, y, w - 3, h - 3)), 0.5)
         _over(canvas, roof * slope[..., None], body)
@@ -240,7 +254,9 @@ def _bridge_and_hill(p: _Painter, canvas: Field, weather: str, shade: Field) -> 
     dome_x = np.clip(np.abs(p.columns - 24) / 21, 0, 1)
     light = 1.08 - 0.26 * dome_x**2 - 0.16 * np.clip((p.columns - 24) / 21, -1, 1)
     contour = _soft(np.abs((dome_x * 5 + _noise(12, 6)) % 1 - 0.5) - 0.06, 0.06)
-    turf = np.array((0.90, 0.93, 0.97) if snow else (0.47, 0.60, 0.30) if weather != "rain" else (0.34, 0.46, 0.27), np.float32)
+    turf = np.array(
+        (0.90, 0.93, 0.97) if snow else (0.47, 0.60, 0.30) if weather != "rain" else (0.34, 0.46, 0.27), np.float32
+    )
     hill_colour = turf * (light * (0.92 + 0.16 * _noise(10, 7)) * (1 - 0.10 * contour))[..., None]
     _over(canvas, hill_colour, hill)
     for y, way in ((ty0, 1), (ty1, -1)):
@@ -266,7 +282,7 @@ def _light(weather: str, time: str) -> tuple[Field, Field, float]:
 def _haze(weather: str, time: str) -> tuple[Field, float]:
     colour = {"day": (0.80, 0.84, 0.88), "dusk": (0.72, 0.50, 0.52), "night": (0.15, 0.17, 0.27)}[time]
     if weather == "rain":
-        colour = tuple(0.72 * c for c in colour)
+        colour = (0.72 * colour[0], 0.72 * colour[1], 0.72 * colour[2])
     density = {"clear": 0.0, "rain": 0.13, "snow": 0.10, "fog": 0.50}[weather]
     return np.array(colour, np.float32), density
 
@@ -296,9 +312,13 @@ def _paint(p: _Painter, weather: str, trees: tuple[Field, Field, Field]) -> dict
         leaf = leaf * 0.82
     colour = leaf[np.rint(kind).astype(int)] * (0.62 + 0.85 * light)[..., None]
     _over(canvas, colour, crown)
-    for time in shades:
-        shades[time] = shades[time] * free * (1 - crown)
-    return {"albedo": canvas, "cover": cover, "windows": windows * (1 - crown), **{f"shade_{t}": s for t, s in shades.items()}}
+    shades = {time: shade * free * (1 - crown) for time, shade in shades.items()}
+    return {
+        "albedo": canvas,
+        "cover": cover,
+        "windows": windows * (1 - crown),
+        **{f"shade_{t}": s for t, s in shades.items()},
+    }
 
 
 def _lamp_light(p: _Painter, time: str) -> Field:

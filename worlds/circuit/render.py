@@ -37,7 +37,9 @@ class Renderer:
         if len(used) == 1:
             return self._flat[used[0]].copy()
         scaled = np.rint(weights[used] * 256).astype(np.uint32)
-        total = sum((int(w) * self._flat[k].astype(np.uint32) for k, w in zip(used, scaled, strict=True)), np.uint32(128))
+        total = sum(
+            (int(w) * self._flat[k].astype(np.uint32) for k, w in zip(used, scaled, strict=True)), np.uint32(128)
+        )
         return np.minimum(total >> 8, 255).astype(np.uint8)
 
     def draw(self, state: State) -> NDArray[np.uint8]:
@@ -89,7 +91,9 @@ class Renderer:
         colour = colour.reshape(PATCH_PX, 2, PATCH_PX, 2, 5).mean(axis=(1, 3))
         return rows, columns, colour[..., 3], colour
 
-    def _car(self, frame: NDArray[np.uint8], name: str, car: Car, tint: NDArray, haze: NDArray, dark: float) -> None:
+    def _car(  # noqa: PLR0917 - where, who, and three facts of the light
+        self, frame: NDArray[np.uint8], name: str, car: Car, tint: NDArray, haze: NDArray, dark: float
+    ) -> None:
         rows, columns, alpha, colour = self._sample(name, car)
         open_sky = 1 - self.art.cover[rows, columns]
         patch = frame[rows, columns].astype(np.float32) / 255
@@ -106,7 +110,9 @@ class Renderer:
         body += (lamp * strength)[..., None] * glow
         body += haze[:3] * alpha[..., None] * haze[3] * 0.6 - body * haze[3] * 0.6
         patch = patch * (1 - (alpha * open_sky)[..., None]) + body * open_sky[..., None]
-        halo = np.exp(-(((along + 10) / 4.0) ** 2 + (across / 6.0) ** 2)) * (0.10 * dark + 0.30 * car.braking * (0.4 + 0.6 * dark))
+        halo = np.exp(-(((along + 10) / 4.0) ** 2 + (across / 6.0) ** 2)) * (
+            0.10 * dark + 0.30 * car.braking * (0.4 + 0.6 * dark)
+        )
         patch += (halo * open_sky)[..., None] * np.array((1.0, 0.12, 0.06))
         frame[rows, columns] = np.rint(np.clip(patch, 0, 1) * 255).astype(np.uint8)
 
@@ -141,7 +147,7 @@ def _sprite(paint: tuple[float, float, float]) -> NDArray[np.float32]:
 
     rgb, alpha, lamp = np.zeros((h, w, 3)), np.zeros((h, w)), np.zeros((h, w))
 
-    def paint_on(mask: NDArray[np.bool_], colour: tuple[float, float, float]) -> None:
+    def paint_on(mask: NDArray[np.bool_], colour: tuple[float, ...]) -> None:
         rgb[mask], alpha[mask] = colour, 1.0
 
     half_length, half_width = CAR_LENGTH_PX / 2, CAR_WIDTH_PX / 2
@@ -167,5 +173,6 @@ def _sprite(paint: tuple[float, float, float]) -> NDArray[np.float32]:
     # Two samples a pixel follow, so each must already be the mean of its half pixel.
     half = SPRITE_SCALE // 2
     for axis in (0, 1):
-        texture = sum(np.roll(texture, k - half // 2, axis) for k in range(half)) / half
+        shifted = [np.roll(texture, k - half // 2, axis) for k in range(half)]
+        texture = sum(shifted[1:], shifted[0]) / half
     return texture.astype(np.float32)

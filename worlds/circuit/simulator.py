@@ -39,6 +39,10 @@ class Controls:
     time: str | None = None
 
 
+SEED_CONTROLS = Controls(throttle=0.5)
+"""What the driver did in the clips that sessions of the shipped world start from."""
+
+
 @dataclass(frozen=True)
 class Car:
     x: float
@@ -105,7 +109,16 @@ class Simulator:
         pace = float(rng.uniform(0.72, 0.95))
         offset = float(rng.uniform(-4, 4))
         state = State(
-            player, player, rival_index, 2.5, pace, offset, one_hot(weather, WEATHERS), one_hot(time, TIMES), weather, time
+            player,
+            player,
+            rival_index,
+            2.5,
+            pace,
+            offset,
+            one_hot(weather, WEATHERS),
+            one_hot(time, TIMES),
+            weather,
+            time,
         )
         return replace(state, rival=self._rival_car(rival_index, 2.5, offset, 0.0))
 
@@ -141,7 +154,11 @@ class Simulator:
         top = TOP_SPEED * (1.0 if abs(side) < 12.5 else 0.55)  # grass drags
         forward += power * controls.throttle * max(0.0, 1.0 - max(forward, 0.0) / top)
         if controls.brake > 0:
-            forward = max(forward - 0.24 * controls.brake, -1.2) if forward > 0 else max(forward - 0.08 * controls.brake, -1.2)
+            forward = (
+                max(forward - 0.24 * controls.brake, -1.2)
+                if forward > 0
+                else max(forward - 0.08 * controls.brake, -1.2)
+            )
         forward *= 0.985 if forward < top else 0.93
         if controls.handbrake:
             forward *= 0.97
@@ -219,7 +236,9 @@ class Simulator:
         n = len(self.track.line)
         low, part = int(index) % n, index % 1.0
         x, y = self.track.line[low] * (1 - part) + self.track.line[(low + 1) % n] * part
-        tangent = float(self.track.tangent[low] + part * _wrap(self.track.tangent[(low + 1) % n] - self.track.tangent[low]))
+        tangent = float(
+            self.track.tangent[low] + part * _wrap(self.track.tangent[(low + 1) % n] - self.track.tangent[low])
+        )
         x, y = float(x) - math.sin(tangent) * offset, float(y) + math.cos(tangent) * offset
         return Car(x, y, _wrap(tangent), speed * math.cos(tangent), speed * math.sin(tangent), braking)
 

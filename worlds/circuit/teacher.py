@@ -6,14 +6,14 @@ Owns the adapter from actions to the simulator's controls. No network, no memory
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from runtime.core import Action, Clock, Frame, MonotonicClock, Snapshot, StatePart, TickPlan, TickResult, WorldInfo
 from worlds.circuit.render import Renderer
-from worlds.circuit.simulator import TIMES, WEATHERS, Simulator, State, controls_of
+from worlds.circuit.simulator import SEED_CONTROLS, TIMES, WEATHERS, Simulator, State, controls_of
 from worlds.prompts import parse_prompt
 
 GROUPS = {"weather": WEATHERS, "time": TIMES}
@@ -22,8 +22,16 @@ GROUPS = {"weather": WEATHERS, "time": TIMES}
 class TeacherWorld:
     """The circuit's simulator behind the world contract. Denoise steps mean nothing here and cost nothing."""
 
-    def __init__(self, info: WorldInfo, synonyms: Mapping[str, str], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        info: WorldInfo,
+        synonyms: Mapping[str, str],
+        clock: Clock | None = None,
+        origins: Sequence[Sequence[int]] = (),
+    ) -> None:
+        """`origins`: where each seed clip of the network came from (seed, weather, time, ticks), to start there too."""
         self.info = info
+        self._origins = origins
         self._synonyms = synonyms
         self._clock = clock or MonotonicClock()
         self._simulator, self._renderer = Simulator(), Renderer()
@@ -35,7 +43,13 @@ class TeacherWorld:
         return self._state
 
     def reset(self, seed: int) -> Frame:
-        return self.start_from(self._simulator.reset(seed, weather="clear", time="day"))
+        if not self._origins:
+            return self.start_from(self._simulator.reset(seed, weather="clear", time="day"))
+        sim_seed, weather, time, ticks = self._origins[seed % len(self._origins)]
+        state = self._simulator.reset(sim_seed, weather=WEATHERS[weather], time=TIMES[time])
+        for _ in range(ticks):
+            state = self._simulator.step(state, SEED_CONTROLS)
+        return self.start_from(state)
 
     def start_from(self, state: State) -> Frame:
         """Continue from a state of the simulator; returns its picture."""

@@ -88,7 +88,9 @@ def _evenly(curve: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     return np.stack([np.interp(at, arc, closed[:, k]) for k in range(2)], axis=1), float(arc[-1])
 
 
-def distance_field(line: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+def distance_field(
+    line: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray, NDArray]:
     """Nearest index into `line` and distance to it, for each point of the grids `x`, `y`."""
     best = np.full(x.shape, np.inf)
     index = np.zeros(x.shape, np.int32)
@@ -111,11 +113,16 @@ def load_track() -> Track:
     columns, rows = np.meshgrid(np.arange(WIDTH_PX) + 0.5, np.arange(HEIGHT_PX) + 0.5)
     coarse = line[::2]
     nearest = distance_field(coarse, columns, rows)[0] * 2
-    covers = (_cover("bridge", line, (126, 172), axis=0, near=(148, 166)), _cover("tunnel", line, (48, 126), axis=1, near=(24, 90)))
+    covers = (
+        _cover("bridge", line, (126, 172), axis=0, near=(148, 166)),
+        _cover("tunnel", line, (48, 126), axis=1, near=(24, 90)),
+    )
     return Track(line, tangent, curvature, length_px, nearest.astype(np.int32), covers)
 
 
-def _cover(name: str, line: NDArray[np.float64], span_px: tuple[float, float], axis: int, near: tuple[float, float]) -> Cover:
+def _cover(
+    name: str, line: NDArray[np.float64], span_px: tuple[float, float], axis: int, near: tuple[float, float]
+) -> Cover:
     inside = (line[:, axis] > span_px[0]) & (line[:, axis] < span_px[1])
     inside &= np.hypot(line[:, 0] - near[0], line[:, 1] - near[1]) < 50
     where = np.flatnonzero(inside)

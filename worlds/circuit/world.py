@@ -46,4 +46,15 @@ def build(info: WorldInfo, folder: Path, synonyms: Mapping[str, str], clock: Clo
     missing = {"latents", "conditions"} - seeds.keys()
     if missing:
         raise WeightsError(f"{folder / SEEDS}: expected tensors 'latents' and 'conditions', {sorted(missing)} missing")
-    return NeuralWorld(info, Generator(tokenizer, dynamics), SeedClips(seeds["latents"], seeds["conditions"]), synonyms, clock)
+    return NeuralWorld(
+        info, Generator(tokenizer, dynamics), SeedClips(seeds["latents"], seeds["conditions"]), synonyms, clock
+    )
+
+
+def origins(folder: Path) -> list[list[int]]:
+    """Where each seed clip came from, for the teacher: simulator seed, weather, time, ticks. Empty if not stored."""
+    try:
+        stored = load_tensors(folder / SEEDS)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return stored["origins"].tolist() if "origins" in stored else []

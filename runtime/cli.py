@@ -1,0 +1,244 @@
+"""The command `nextframe`: arguments in, one exit code out.
+
+Owns the names and help of commands and options, and the promise that bad input ends in one line on stderr. What a
+command does stands in `session`, `play`, `playback`, `bench` and `doctor`. Exit codes: 0 met, 1 a target was missed,
+2 could not measure, or bad input, 3 recovered with loss, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from runtime.core import NextframeError
+from runtime.startup import StartUp, process_start_ns
+
+app = typer.Typer(
+    name="nextframe",
+    help="A game engine for neural worlds: live input in, generated frames out, on time.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# Its name in typer's own namespace, or click's in older releases; both stand behind the public BadParameter.
+UsageProblem: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class ClockName(StrEnum):
+    REAL = "real"
+    FIXED = "fixed"
+
+
+WorldName = Annotated[str, typer.Argument(help="A world's name, or its folder.", metavar="WORLD")]
+Seed = Annotated[int, typer.Option(help="Where the world starts, and its noise.", min=0, max=(1 << 63) - 1)]
+Steps = Annotated[int | None, typer.Option(help="Denoise steps of every tick; adaptive when not given.", min=1)]
+Record = Annotated[Path | None, typer.Option(help="Record the session to this .nfr file.", metavar="F.nfr")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Let --record replace a file.")]
+PromptText = Annotated[str | None, typer.Option(help='A prompt to begin with, such as "rainy night".', metavar="TEXT")]
+SideBySide = Annotated[bool, typer.Option("--side-by-side", help="Show the simulator beside the network.")]
+OutFolder = Annotated[Path, typer.Option(help="Where artefacts go.", metavar="DIR")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JSON document on the last line.")]
+
+
+@app.command()
+def play(
+    world: WorldName = "circuit",
+    *,
+    side_by_side: SideBySide = False,
+    seed: Seed = 0,
+    steps: Steps = None,
+    smooth: Annotated[bool, typer.Option("--smooth", help="Smooth scaling instead of crisp pixels.")] = False,
+    bindings: Annotated[Path | None, typer.Option(help="Your own key bindings.", metavar="FILE")] = None,
+    record: Record = None,
+    overwrite: Overwrite = False,
+    prompt: PromptText = None,
+    ticks: Annotated[int | None, typer.Option(help="End after so many ticks.", min=1)] = None,
+    out: OutFolder = Path("out"),
+) -> int:
+    """Open a window and play; without a display, play headless for 30 s into a video and a report."""
+    from runtime.play import PlayOptions, play_world
+
+    options = PlayOptions(
+        world, side_by_side, seed, steps, smooth, bindings, record, overwrite, prompt, ticks, out
+    )  # fmt: skip
+    return play_world(options, _startup())
+
+
+@app.command()
+def run(
+    world: WorldName,
+    *,
+    ticks: Annotated[int, typer.Option(help="How many ticks to run.", min=1)],
+    script: Annotated[str | None, typer.Option(help="A script; or the name of the world's own.", metavar="F")] = None,
+    bot: Annotated[str | None, typer.Option(help="A bot: wander or idle.", metavar="NAME")] = None,
+    idle: Annotated[bool, typer.Option("--idle", help="Touch nothing.")] = False,
+    clock: Annotated[ClockName, typer.Option(help="fixed ignores wall time: one answer.")] = ClockName.REAL,
+    deadline_ms: Annotated[float | None, typer.Option(help="Release to picture; a tick period if not given.")] = None,
+    max_miss_rate: Annotated[
+        float | None, typer.Option(help="Exit with 1 if more of the ticks miss.", min=0.0, max=1.0)
+    ] = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    prompt: PromptText = None,
+    side_by_side: SideBySide = False,
+    record: Record = None,
+    overwrite: Overwrite = False,
+    video: Annotated[Path | None, typer.Option(help="The video (default DIR/session.mp4).", metavar="F.mp4")] = None,
+    contact_sheet: Annotated[Path | None, typer.Option(help="The contact sheet.", metavar="F.png")] = None,
+    report: Annotated[Path | None, typer.Option(help="The report.", metavar="F.json")] = None,
+    no_video: Annotated[bool, typer.Option("--no-video", help="Only the pictures that are named.")] = False,
+    out: OutFolder = Path("out"),
+    as_json: AsJson = False,
+    warmup_ticks: Annotated[int, typer.Option(help="The first of the ticks, counted in no number.", min=0)] = 0,
+) -> int:
+    """Run a headless session and write a video, a contact sheet and a report."""
+    from runtime import report as reports
+    from runtime.session import INTERRUPTED, SessionOptions, run_session
+
+    if deadline_ms is not None and not 0.001 <= deadline_ms <= 60_000:
+        raise NextframeError(f"--deadline-ms: expected 0.001 to 60000, got {deadline_ms}")
+    options = SessionOptions(
+        world, ticks, script, bot, idle, clock.value, deadline_ms, steps, seed, prompt, side_by_side, record, overwrite,
+        video, contact_sheet, report, out, not no_video, warmup_ticks,
+    )  # fmt: skip
+    outcome = run_session(options, _startup())
+    code = INTERRUPTED if outcome.interrupted else reports.exit_code(outcome.report, max_miss_rate)
+    print_outcome(outcome.report, outcome.written, max_miss_rate)
+    if outcome.interrupted:
+        print(f"stopped after {outcome.report['ticks']} of {ticks} ticks; everything up to there is written")
+    if as_json:
+        print(json.dumps(outcome.report))
+    return code
+
+
+@app.command()
+def replay(
+    path: Annotated[Path, typer.Argument(help="A recording.", metavar="F.nfr")],
+    verify: Annotated[bool, typer.Option("--verify", help="Only compare: every checksum must agree.")] = False,
+    recover: Annotated[bool, typer.Option("--recover", help="Play what a damaged file still holds.")] = False,
+    video: Annotated[Path | None, typer.Option(help="The video (default out/replay.mp4).", metavar="F.mp4")] = None,
+    world: Annotated[str | None, typer.Option(help="The folder of its world, if that does not ship.")] = None,
+) -> int:
+    """Play a recording back, bit for bit, and name the first tick that differs."""
+    from runtime.playback import PlaybackOptions, play_back
+
+    return play_back(PlaybackOptions(path, verify, recover, video, world))
+
+
+@app.command()
+def worlds() -> int:
+    """List the worlds that can be played here."""
+    from runtime.doctor import print_worlds
+
+    return print_worlds()
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> int:
+    """Say what this machine can do, and what is wrong."""
+    from runtime.doctor import examine, print_findings
+
+    return print_findings(examine(), as_json=as_json)
+
+
+@app.command()
+def bench(
+    world: WorldName = "circuit",
+    seconds: Annotated[float, typer.Option(help="How long to measure, in all.", min=1.0, max=3600.0)] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Only the JSON document, no table.")] = False,
+) -> int:
+    """Measure stages, rates and start-up; the last line is one JSON document."""
+    from runtime.bench import bench_world
+
+    return bench_world(world, seconds, table=not as_json)
+
+
+@app.command(name="eval")
+def evaluate(
+    world: WorldName = "circuit",
+    out: Annotated[Path | None, typer.Option(help="Where films and numbers go.", metavar="DIR")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer episodes: minutes become seconds.")] = False,
+) -> int:
+    """Measure a world's quality against its ground truth, on episodes never trained on."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    from runtime.startup import check_folder
+
+    found = check_folder(world)
+    module = f"tools.{found.spec.kind}.evaluate"
+    if find_spec("tools") is None or find_spec(f"tools.{found.spec.kind}") is None or find_spec(module) is None:
+        raise NextframeError(f"{found.name} has no evaluation: expected a module {module}")
+    program: Any = import_module(module)
+    report = program.evaluate(found.path, out, quick)
+    program.print_summary(report)
+    return 0 if report["met"] else 1
+
+
+def print_outcome(report: dict[str, Any], written: dict[str, Path], max_miss_rate: float | None = None) -> None:
+    """The numbers of a session that a player asks for first, and where everything is."""
+
+    def shown(value: float | None, digits: int = 1) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    response, rate = report["response_ms"], report["miss_rate"]
+    missed = "-" if rate is None else f"{100 * rate:.2f} %"
+    asked = "" if max_miss_rate is None else f" (at most {100 * max_miss_rate:g} % asked)"
+    print(
+        f"{report['world']}: {report['ticks']} ticks, {shown(report['fps'])} fps, "
+        f"response p50 {shown(response['p50'])} p99 {shown(response['p99'])} ms of {report['deadline_ms']:g}, "
+        f"missed {missed}{asked}, "
+        f"{shown(report['steps_mean'], 2)} denoise steps mean, {report['clock']} clock"
+    )
+    phases = ", ".join(f"{name} {ms:.0f}" for name, ms in report["ttff_ms"].items() if ms is not None)
+    print(f"first frame after (ms): {phases}")
+    for kind, path in written.items():
+        print(f"{kind.replace('_', ' ')}: {path}")
+
+
+# --- entry -------------------------------------------------------------------------------------------------------
+
+_started_ns: int | None = None
+
+
+def _startup() -> StartUp:
+    return StartUp(_started_ns)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console entry point: run a command and exit with its code."""
+    global _started_ns  # noqa: PLW0603 - known to the process, needed by whichever command runs
+    _started_ns = process_start_ns()
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; whatever the user got wrong is one line on stderr and a code."""
+    try:
+        code = app(args=list(sys.argv[1:] if arguments is None else arguments) or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except NextframeError as error:
+        return _complain(str(error), error.exit_code)
+    except UsageProblem as error:
+        return _complain(f"{error.format_message().rstrip('.')}; see nextframe --help", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("stopped", 130)
+    except BrokenPipeError:  # the reader of our output has seen enough: no fault of anybody
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"nextframe: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

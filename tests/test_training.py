@@ -1,0 +1,161 @@
+"""Training, in small: thirty steps learn something, and a resumed run goes on where the last one stopped."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from model.checkpoint import load_into
+from model.dynamics import Dynamics, DynamicsConfig
+from tests.networks import shipped_tokenizer, simulator
+from tools.circuit import train_dynamics
+from tools.circuit.data import drive
+from tools.circuit.train_dynamics import (
+    CLIP_TICKS,
+    Episodes,
+    Latents,
+    corrupt,
+    forget,
+    loss_of,
+    make_episodes,
+    sample_clips,
+)
+
+STEPS = 30
+
+
+@lru_cache(maxsize=1)
+def episodes() -> Episodes:
+    return make_episodes(Latents(shipped_tokenizer()), 4, CLIP_TICKS + 10, first_seed=0)
+
+
+@pytest.fixture(autouse=True)
+def repeatable() -> Iterator[None]:
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    yield
+    torch.random.set_rng_state(state)
+
+
+@pytest.fixture
+def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Counts optimiser steps; a step takes one second of a clock that only its readers move, and nothing is watched."""
+    taken: list[int] = []
+
+    def counted(*given: object, **named: object) -> torch.Tensor:
+        taken.append(len(taken))
+        return loss_of(*given, **named)
+
+    seconds = count()
+    monkeypatch.setattr(train_dynamics, "loss_of", counted)
+    monkeypatch.setattr(train_dynamics, "watch", lambda *given: "")
+    monkeypatch.setattr(train_dynamics, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    return taken
+
+
+def train(out: Path, steps: int, *, resume: bool = False) -> None:
+    options = argparse.Namespace(
+        out=out, minutes=steps / 60, batch=4, rate=1.5e-3, resume=resume, compile=False, device="cpu"
+    )
+    train_dynamics.run(options, shipped_tokenizer(), episodes(), episodes())
+
+
+def stored_step(out: Path) -> int:
+    return int(torch.load(out / "dynamics.checkpoint", weights_only=True)["step"])
+
+
+def loss_on_the_same_draw(dynamics: Dynamics) -> float:
+    torch.manual_seed(5)
+    clips, conditions = sample_clips(episodes(), 8)
+    with torch.no_grad():
+        return float(loss_of(dynamics, shipped_tokenizer(), clips, conditions, own_share=0.0))
+
+
+def trained(out: Path) -> Dynamics:
+    dynamics = Dynamics(DynamicsConfig())
+    load_into(dynamics, out / "dynamics.safetensors")
+    return dynamics
+
+
+def test_thirty_steps_lower_the_loss_and_a_resumed_run_goes_on_from_there(
+    tmp_path: Path, steps_taken: list[int]
+) -> None:
+    untrained = loss_on_the_same_draw(Dynamics(DynamicsConfig()))
+    steps_taken.clear()
+    train(tmp_path, STEPS)
+    assert len(steps_taken) == stored_step(tmp_path) == STEPS
+    after = loss_on_the_same_draw(trained(tmp_path))
+    assert after < 0.95 * untrained
+
+    steps_taken.clear()
+    train(tmp_path, STEPS + 3, resume=True)
+    assert len(steps_taken) == 3
+    assert stored_step(tmp_path) == STEPS + 3
+    assert loss_on_the_same_draw(trained(tmp_path)) < 0.95 * untrained
+
+
+def test_without_resume_a_run_starts_anew(tmp_path: Path, steps_taken: list[int]) -> None:
+    train(tmp_path, 2)
+    train(tmp_path, 3)
+    assert len(steps_taken) == 5
+    assert stored_step(tmp_path) == 3
+
+
+def test_a_run_resumed_after_its_end_takes_no_step(tmp_path: Path, steps_taken: list[int]) -> None:
+    train(tmp_path, 2)
+    steps_taken.clear()
+    train(tmp_path, 2, resume=True)
+    assert steps_taken == []
+    assert stored_step(tmp_path) == 2
+
+
+# --- the data and the objective -----------------------------------------------------------------------------------
+
+
+def test_latents_of_states_are_what_the_tokenizer_would_canonise() -> None:
+    states = drive(simulator(), 3, 20).states
+    latents = Latents(shipped_tokenizer()).of(states)
+    assert latents.shape == (21, DynamicsConfig().latent_dim)
+    assert torch.allclose(shipped_tokenizer().canonical(latents), latents, atol=1e-6)
+
+
+def test_clips_are_cut_from_one_episode_each() -> None:
+    clips, conditions = sample_clips(episodes(), 6)
+    assert clips.shape == (6, CLIP_TICKS, DynamicsConfig().latent_dim)
+    assert conditions.shape == (6, CLIP_TICKS, DynamicsConfig().condition_dim)
+    for clip in clips:
+        assert any(torch.equal(clip, e[k : k + CLIP_TICKS]) for e in episodes().latents for k in range(10))
+
+
+def test_histories_are_corrupted_a_little_and_not_at_all_at_strength_zero() -> None:
+    dynamics = Dynamics(DynamicsConfig())
+    clips, _ = sample_clips(episodes(), 2)
+    noisy = corrupt(dynamics, clips, torch.tensor([0.0, 0.8]))
+    assert torch.allclose(noisy[0], clips[0], atol=1e-6)
+    assert 0 < (noisy[1] - clips[1]).abs().max() < 0.5
+
+
+def test_only_a_car_that_leaves_the_tunnel_after_a_long_time_is_forgotten() -> None:
+    config = DynamicsConfig()
+    clean = torch.zeros(1, CLIP_TICKS, config.latent_dim)
+    slots = clean[..., config.scene_dim :].unflatten(-1, (2, 6))
+    slots[..., 4] = 1.0
+    slots[:, 5:35, 0, 4] = -1.0
+    place = torch.tensor([(24 - 128) / 64, (122 - 96) / 64, 0.0, 1.0])
+    slots[:, 35:, 0, :4] = place
+    history, known = forget(clean, config.scene_dim, share=1.0)
+    assert torch.all(known[0, :35, 0] == 0)
+    assert torch.all(known[0, 35:, 0] == 1)
+    assert torch.all(known[..., 1] == 1)
+    assert torch.all(history[0, :35, config.scene_dim + 4] == -1)
+    slots[:, 35:, 0, :4] = -place
+    history, known = forget(clean, config.scene_dim, share=1.0)
+    assert torch.equal(history, clean)
+    assert torch.all(known == 1)
