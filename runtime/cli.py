@@ -162,7 +162,9 @@ def bench(
 @app.command(name="eval")
 def evaluate(
     world: WorldName = "circuit",
-    out: Annotated[Path | None, typer.Option(help="Where films and numbers go.", metavar="DIR")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The report (default: eval.json beside the weights).", metavar="F.json")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer episodes: minutes become seconds.")] = False,
 ) -> int:
     """Measure a world's quality against its ground truth, on episodes never trained on."""
@@ -176,7 +178,10 @@ def evaluate(
     if find_spec("tools") is None or find_spec(f"tools.{found.spec.kind}") is None or find_spec(module) is None:
         raise NextframeError(f"{found.name} has no evaluation: expected a module {module}")
     program: Any = import_module(module)
-    report = program.evaluate(found.path, out, quick)
+    # A quick look is no evidence: it goes where it cannot be taken for the one that ships.
+    path = out or (Path("out/eval_quick.json") if quick else found.path / "eval.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = program.evaluate(found.path, path, quick)
     program.print_summary(report)
     return 0 if report["met"] else 1
 

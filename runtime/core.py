@@ -268,5 +268,5 @@ class DisplayError(NextframeError):
     pass
 
 
-class RecoveredWithLoss(NextframeError):
+class RecoveredWithLoss(NextframeError):  # noqa: N818 - no error but an outcome, with its own exit code
     exit_code = 3

@@ -70,7 +70,7 @@ class FrameBlitter:
     """
 
     def __init__(self, ctx: moderngl.Context, frame_size_px: tuple[int, int], *, filter: Filter = "crisp") -> None:
-        self._ctx = ctx
+        self._ctx: Any = ctx  # moderngl types its properties as they read; they accept more when written
         self._frame_size_px = frame_size_px
         self._integer = filter == "crisp"
         self._program = ctx.program(vertex_shader=VERTEX_SHADER, fragment_shader=FRAGMENT_SHADER)
@@ -286,10 +286,9 @@ class NullDisplay:
 
 def _create_context(*, standalone: bool) -> moderngl.Context:
     """The window's current context, or a new one through EGL. Raises DisplayError if there is no OpenGL 3.3."""
+    settings: dict[str, Any] = {"standalone": True, "backend": "egl"} if standalone else {}
     try:
-        if standalone:
-            return moderngl.create_context(standalone=True, backend="egl", require=330)
-        return moderngl.create_context(require=330)
+        return moderngl.create_context(require=330, **settings)
     except Exception as error:  # glcontext raises the bare class Exception, nothing narrower
         kind = "offscreen OpenGL 3.3 through EGL" if standalone else "OpenGL 3.3 in the window"
         raise DisplayError(

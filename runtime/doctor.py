@@ -16,7 +16,7 @@ from typing import Literal
 
 from runtime.core import DisplayError, ManualClock, NextframeError
 from runtime.registry import find_world, world_names
-from runtime.startup import check_folder, cpu_name, default_threads, physical_cores
+from runtime.startup import check_folder, cpu_name, default_threads, physical_cores, prefer_x11_without_a_session
 
 Status = Literal["ok", "note", "wrong"]
 
@@ -88,6 +88,7 @@ def _display() -> Finding:
     from runtime.input import InputLatch
     from runtime.window import Window
 
+    prefer_x11_without_a_session()
     try:
         with Window("nextframe doctor", (64, 48), latch=InputLatch(), commands={}, scale=1) as window:
             GLDisplay(window, ManualClock(), (64, 48)).close()

@@ -250,6 +250,7 @@ class Hud:
             columns = help_columns(lines, (self._size_px[1] - 2 * pad - head) // row)
             widths = [self._help_widths(column) for column in columns]
             inner = sum(cap + self._unit + text for cap, text in widths) + 2 * pad * (len(columns) - 1)
+            inner = max(inner, self._width("Controls", 1.5))
             if self._unit <= 7 or inner + 2 * pad <= self._size_px[0]:
                 break
             self._unit -= 1
@@ -315,7 +316,7 @@ class Hud:
             self._write(canvas, "!", after + self._unit // 4, y, WARN)
 
     def _render_text(self, text: str, size: int, colour: Colour) -> pygame.Surface:
-        surface = self._font(text_px(size)).render(text, True, colour)
+        surface = self._font(text_px(size)).render(printable(text), True, colour)
         return pygame.transform.smoothscale(surface, (surface.get_width() // 2, surface.get_height() // 2))
 
     def _write(
@@ -332,7 +333,7 @@ class Hud:
         self._write(canvas, text, right - self._width(text), y, colour)
 
     def _width(self, text: str, size: float = 1.0) -> int:
-        return int(self._font(text_px(int(self._unit * size))).size(text)[0]) // 2 if text else 0
+        return int(self._font(text_px(int(self._unit * size))).size(printable(text))[0]) // 2 if text else 0
 
     def _fit(self, text: str, width_px: int) -> str:
         """The text, shortened with an ellipsis if it is wider than that."""
@@ -346,6 +347,11 @@ class Hud:
 def number(value: float | None, digits: int = 0) -> str:
     """A measured number, or a dash where there is none yet."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def printable(text: str) -> str:
+    """The text with a space for each control character: prompts and messages come from outside."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def quantised(width_px: int, unit_px: int) -> int:
@@ -399,8 +405,10 @@ def rounded(
     fill: tuple[int, int, int, int],
     edge: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> pygame.Surface:
-    """A rounded rectangle with smooth edges and a one-pixel border, computed from its distance field. Not to be
-    drawn on: it is shared."""
+    """A rounded rectangle with smooth edges and a one-pixel border, computed from its distance field.
+
+    The surface is shared: not to be drawn on.
+    """
     radius = min(radius, width / 2, height / 2)
     x = np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius)
     y = np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius)

@@ -66,9 +66,7 @@ class InputLatch:
     def look(self) -> InputState:
         """The state now; taps, relative motion and the event time start anew after it."""
         with self._lock:
-            state = InputState(
-                frozenset(self._held), frozenset(self._pressed), dict(self._axes), self._oldest_event_ns
-            )
+            state = InputState(frozenset(self._held), frozenset(self._pressed), dict(self._axes), self._oldest_event_ns)
             self._pressed.clear()
             for axis in RELATIVE_AXES & self._axes.keys():
                 del self._axes[axis]

@@ -39,7 +39,7 @@ from runtime.session import (
     run_session,
     write_report,
 )
-from runtime.startup import OpenWorld, StartUp, check_folder, checked_prompt, open_world, rung_of
+from runtime.startup import OpenWorld, StartUp, check_folder, checked_prompt, open_world, prefer_x11_without_a_session, rung_of
 from runtime.telemetry import Telemetry
 from runtime.threaded import FrameMailbox, GeneratorThread
 from runtime.video import write_png
@@ -81,6 +81,7 @@ def play_world(options: PlayOptions, startup: StartUp) -> int:
         checked_prompt(options.prompt, found)
     if options.steps is not None and options.steps not in found.spec.ladder:
         raise ConfigError(f"--steps: expected one of {', '.join(map(str, found.spec.ladder))}, got {options.steps}")
+    prefer_x11_without_a_session()
     try:
         return _play_in_window(options, found, bindings, startup)
     except DisplayError as error:

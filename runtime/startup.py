@@ -139,6 +139,12 @@ def prepare_torch(threads: int | None = None) -> dict[str, str | int]:
     return {"torch": str(torch.__version__), "threads": torch.get_num_threads()}
 
 
+def prefer_x11_without_a_session() -> None:
+    """Where there is no desktop session at all, looking for Wayland only makes its library complain on stderr."""
+    if sys.platform == "linux" and not os.environ.get("XDG_RUNTIME_DIR") and not os.environ.get("WAYLAND_DISPLAY"):
+        os.environ.setdefault("SDL_VIDEODRIVER", "x11")
+
+
 def default_threads() -> int:
     """Physical cores, at least two and at most four, never more than this process may use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

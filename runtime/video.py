@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import av.error
@@ -256,7 +257,7 @@ def _encode_animation(path: Path, pictures: list[Frame], fps: Fraction) -> None:
     form, codec, pixels = ANIMATIONS[path.suffix.lower()]
     height, width, _ = pictures[0].shape
     with av.open(str(path), "w", format=form, options={"loop": "0"}) as container:
-        stream = container.add_stream(codec, rate=fps)
+        stream: Any = container.add_stream(codec, rate=fps)  # typed by codec name only for names PyAV lists
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
         if codec == "libwebp_anim":
             stream.options = {"quality": "80", "compression_level": "6"}
@@ -278,7 +279,7 @@ def _images(pictures: list[Frame], fps: Fraction) -> Iterable[av.VideoFrame]:
 def _with_palette(images: Iterable[av.VideoFrame], width: int, height: int, fps: Fraction) -> Iterable[av.VideoFrame]:
     """Reduce to one palette of 256 colours chosen from all the frames; only the changed rectangle is dithered."""
     graph = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=1 / fps)
+    source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("rgb24"), time_base=1 / fps)
     split, palette = graph.add("split"), graph.add("palettegen", "stats_mode=full:reserve_transparent=0")
     use, sink = graph.add("paletteuse", "dither=bayer:bayer_scale=4:diff_mode=rectangle"), graph.add("buffersink")
     source.link_to(split)
@@ -292,7 +293,7 @@ def _with_palette(images: Iterable[av.VideoFrame], width: int, height: int, fps:
     source.push(None)
     while True:
         try:
-            yield sink.pull()
+            yield cast(av.VideoFrame, sink.pull())
         except (av.error.BlockingIOError, av.error.EOFError):
             return
 

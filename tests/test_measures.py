@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.networks import renderer, simulator
+from tools.circuit.evaluate import LIKENESS, STRANGER_PIXELS
 from tools.circuit.measures import (
     MOVING_LEVELS,
     Image,
-    Paint,
     edge_energy,
-    find_paint,
+    likeness,
     moving,
     psnr_db,
-    same_car,
     squared_error,
+    strangers,
     visible_change,
+    window,
 )  # fmt: skip
 
 GREY: Image = np.full((20, 30, 3), 128, np.uint8)
@@ -62,44 +65,36 @@ def test_visible_change_counts_pixels_once_and_from_the_level_on() -> None:
     assert visible_change(GREY, GREY) == 0
 
 
-# --- the player's paint -------------------------------------------------------------------------------------------
+# --- is the car there, and nothing else ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("weather", ["clear", "snow"])
-def test_the_paint_is_found_where_the_teacher_put_the_car(seed: int, weather: str) -> None:
-    state = simulator().reset(seed, weather=weather, time="day")
-    paint = find_paint(renderer().draw(state), renderer().background(state), light=1.0)
-    assert paint.pixels >= 12
-    assert np.hypot(paint.x - state.player.x, paint.y - state.player.y) < 4
-    assert same_car(paint, paint)
+@pytest.mark.parametrize("time", ["day", "night"])
+@pytest.mark.parametrize("weather", ["clear", "snow", "fog"])
+def test_the_teacher_s_own_picture_shows_its_car_and_no_stranger(weather: str, time: str) -> None:
+    state = simulator().reset(2, weather=weather, time=time)
+    real, background = renderer().draw(state), renderer().background(state)
+    assert likeness(real, real, background, state.player.x, state.player.y) == pytest.approx(1)
+    assert strangers(real, real, []) == 0
 
 
-def test_without_a_car_there_is_no_paint() -> None:
-    background = renderer().background(simulator().reset(0, weather="clear", time="day"))
-    paint = find_paint(background.copy(), background, light=1.0)
-    assert paint.pixels == 0
-    assert np.isnan(paint.x)
+@pytest.mark.parametrize("time", ["day", "night"])
+def test_an_erased_a_faded_and_a_second_car_are_noticed(time: str) -> None:
+    state = simulator().reset(2, weather="clear", time=time)
+    real, background = renderer().draw(state), renderer().background(state)
+    x, y = state.player.x, state.player.y
+    faded = (background + 0.3 * (real.astype(float) - background)).astype(np.uint8)
+    assert likeness(background, real, background, x, y) == 0
+    assert likeness(faded, real, background, x, y) == 0
+    elsewhere = simulator().reset(5, weather="clear", time=time).player
+    second = real.copy()
+    twin = renderer().draw(replace(state, player=elsewhere))
+    rows, columns = window(real, elsewhere.x, elsewhere.y)
+    second[rows, columns] = twin[rows, columns]
+    assert strangers(second, real, [(x, y), (state.rival.x, state.rival.y)]) > STRANGER_PIXELS
 
 
-REAL = Paint(pixels=60, compact_share=1.0, x=50, y=50)
-
-
-@pytest.mark.parametrize(
-    ("dreamt", "same"),
-    [
-        (Paint(60, 1.0, 52, 50), True),
-        (Paint(20, 1.0, 50, 50), False),
-        (Paint(130, 1.0, 50, 50), False),
-        (Paint(60, 0.5, 50, 50), False),
-        (Paint(0, 0.0, np.nan, np.nan), False),
-    ],
-)
-def test_one_car_means_as_much_paint_in_one_place(dreamt: Paint, same: bool) -> None:
-    assert same_car(dreamt, REAL) is same
-
-
-def test_where_no_car_shows_none_may_be_dreamt() -> None:
-    hidden = Paint(3, 1.0, 50, 50)
-    assert same_car(Paint(0, 0.0, np.nan, np.nan), hidden)
-    assert not same_car(REAL, hidden)
+def test_a_car_turned_across_is_not_alike() -> None:
+    state = simulator().reset(2, weather="clear", time="day")
+    turned = replace(state, player=replace(state.player, heading=state.player.heading + 1.57))
+    real, background = renderer().draw(state), renderer().background(state)
+    assert likeness(renderer().draw(turned), real, background, state.player.x, state.player.y) < LIKENESS

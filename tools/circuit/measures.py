@@ -1,11 +1,9 @@
-"""Measures on pixels, shared by the evaluation: fidelity, edges, and finding the player's car by its paint.
+"""Measures on pixels, shared by the evaluation: fidelity, edges, and whether just the right cars show.
 
 Everything works on `(height, width, 3)` uint8 frames and knows nothing about the network that made them.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,34 +33,33 @@ def edge_energy(frame: Image) -> float:
     return float(np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean())
 
 
-@dataclass(frozen=True)
-class Paint:
-    """Red paint found in a frame: how many pixels, and how many of them lie within a car's length of the middle."""
+def likeness(frame: Image, real: Image, background: Image, x: float, y: float) -> float:
+    """How much what stands before the background at (x, y) looks like the real thing: correlation in a window, -1..1.
 
-    pixels: int
-    compact_share: float
-    x: float
-    y: float
-
-
-def find_paint(frame: Image, background: Image, light: float) -> Paint:
-    """The player's paint against the same scene without cars. `light`: brightness of red paint here, 0..1."""
-    change = (frame.astype(np.float32) - background) / 255
-    own = frame.astype(np.float32) / 255
-    red = (own[..., 0] - own[..., 1:].max(-1) > 0.30 * light) & (np.abs(change).max(-1) > 0.12 * light)
-    rows, columns = np.nonzero(red)
-    if len(rows) == 0:
-        return Paint(0, 0.0, np.nan, np.nan)
-    x, y = float(np.median(columns)), float(np.median(rows))
-    near = (np.hypot(columns - x, rows - y) < 13).mean()
-    return Paint(len(rows), float(near), x, y)
+    Zero if the two differ in strength by more than a factor of two: a faded car is not a car.
+    """
+    rows, columns = window(frame, x, y)
+    drawn, true = (image[rows, columns].astype(np.float64) - background[rows, columns] for image in (frame, real))
+    strength, true_strength = float(np.square(drawn).sum()), float(np.square(true).sum())
+    if true_strength == 0 or not 0.25 <= strength / true_strength <= 4:
+        return 0.0
+    return float((drawn * true).sum() / np.sqrt(strength * true_strength))
 
 
-def same_car(dreamt: Paint, real: Paint) -> bool:
-    """One car where one should be: as much paint as the real one to a factor, in one place; none where none."""
-    if real.pixels < 12:
-        return dreamt.pixels < 30
-    return 0.5 <= dreamt.pixels / real.pixels <= 1.7 and dreamt.compact_share > 0.85
+def strangers(frame: Image, real: Image, known: list[tuple[float, float]], levels: int = 35) -> int:
+    """Pixels that differ from the real picture by more than `levels`, away from the known cars: anything else there."""
+    differs = np.abs(frame.astype(np.int16) - real).max(-1) > levels
+    for x, y in known:
+        rows, columns = window(frame, x, y)
+        differs[rows, columns] = False
+    return int(differs.sum())
+
+
+def window(frame: Image, x: float, y: float, size: int = 30) -> tuple[slice, slice]:
+    """Rows and columns of the square around (x, y), kept inside the frame."""
+    top = min(max(round(y) - size // 2, 0), frame.shape[0] - size)
+    left = min(max(round(x) - size // 2, 0), frame.shape[1] - size)
+    return slice(top, top + size), slice(left, left + size)
 
 
 def visible_change(a: Image, b: Image, levels: int = 8) -> int:

@@ -181,9 +181,12 @@ def loss_of(
     tau = torch.where(torch.rand(shape, device=device) < 0.45, 0.0, torch.rand(shape, device=device))
     noise = torch.randn_like(clean)
     noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
+    # The estimate comes from an earlier, noisier step, as in the sampler; this one's would already know the answer.
+    earlier = tau * torch.where(torch.rand(shape, device=device) < 0.5, 0.0, torch.rand(shape, device=device))
+    noisier = earlier[..., None] * clean + (1 - earlier[..., None]) * noise
     window = draw_windows(batch, dynamics.config.window).to(device)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        guess = dynamics(history, noisy, torch.zeros_like(noisy), conditions, tau, window).float()
+        guess = dynamics(history, noisier, torch.zeros_like(noisy), conditions, earlier, window).float()
     if own_share > 0:
         own = tokenizer.canonical(guess)
         swap = torch.rand(shape, device=device) < own_share * (torch.rand(batch, 1, device=device) < 0.6)
