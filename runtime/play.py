@@ -39,7 +39,15 @@ from runtime.session import (
     run_session,
     write_report,
 )
-from runtime.startup import OpenWorld, StartUp, check_folder, checked_prompt, open_world, prefer_x11_without_a_session, rung_of
+from runtime.startup import (
+    OpenWorld,
+    StartUp,
+    check_folder,
+    checked_prompt,
+    open_world,
+    prefer_x11_without_a_session,
+    rung_of,
+)
 from runtime.telemetry import Telemetry
 from runtime.threaded import FrameMailbox, GeneratorThread
 from runtime.video import write_png

@@ -16,10 +16,10 @@ from tools.circuit.measures import (
     likeness,
     moving,
     psnr_db,
+    square_around,
     squared_error,
     strangers,
     visible_change,
-    window,
 )  # fmt: skip
 
 GREY: Image = np.full((20, 30, 3), 128, np.uint8)
@@ -88,7 +88,7 @@ def test_an_erased_a_faded_and_a_second_car_are_noticed(time: str) -> None:
     elsewhere = simulator().reset(5, weather="clear", time=time).player
     second = real.copy()
     twin = renderer().draw(replace(state, player=elsewhere))
-    rows, columns = window(real, elsewhere.x, elsewhere.y)
+    rows, columns = square_around(real, elsewhere.x, elsewhere.y)
     second[rows, columns] = twin[rows, columns]
     assert strangers(second, real, [(x, y), (state.rival.x, state.rival.y)]) > STRANGER_PIXELS
 

@@ -29,6 +29,7 @@ from tools.circuit.measures import (
     likeness,
     moving,
     psnr_db,
+    square_around,
     squared_error,
     strangers,
     visible_change,
@@ -131,7 +132,7 @@ def next_frame(
                 and car.speed > 1
                 and bench.simulator.covered(car) is None
             ):
-                rows_at, columns_at = window(true, car.x, car.y)
+                rows_at, columns_at = square_around(true, car.x, car.y)
                 for name, images in (("true", drawn[f"steps_{rungs[-1]}"]), ("shuffled", drawn["shuffled"])):
                     near[name].append(float(squared_error(images[k], true)[rows_at, columns_at].mean()))
         generator.commit(latents[:, t], conditions[:, t])

@@ -38,7 +38,7 @@ def likeness(frame: Image, real: Image, background: Image, x: float, y: float) -
 
     Zero if the two differ in strength by more than a factor of two: a faded car is not a car.
     """
-    rows, columns = window(frame, x, y)
+    rows, columns = square_around(frame, x, y)
     drawn, true = (image[rows, columns].astype(np.float64) - background[rows, columns] for image in (frame, real))
     strength, true_strength = float(np.square(drawn).sum()), float(np.square(true).sum())
     if true_strength == 0 or not 0.25 <= strength / true_strength <= 4:
@@ -50,12 +50,12 @@ def strangers(frame: Image, real: Image, known: list[tuple[float, float]], level
     """Pixels that differ from the real picture by more than `levels`, away from the known cars: anything else there."""
     differs = np.abs(frame.astype(np.int16) - real).max(-1) > levels
     for x, y in known:
-        rows, columns = window(frame, x, y)
+        rows, columns = square_around(frame, x, y)
         differs[rows, columns] = False
     return int(differs.sum())
 
 
-def window(frame: Image, x: float, y: float, size: int = 30) -> tuple[slice, slice]:
+def square_around(frame: Image, x: float, y: float, size: int = 30) -> tuple[slice, slice]:
     """Rows and columns of the square around (x, y), kept inside the frame."""
     top = min(max(round(y) - size // 2, 0), frame.shape[0] - size)
     left = min(max(round(x) - size // 2, 0), frame.shape[1] - size)
