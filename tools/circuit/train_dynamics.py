@@ -127,7 +127,7 @@ def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor, known: Tens
     presence = (slots[..., 4] - true_slots[..., 4]).square() * (1 + 3 * roofed)
     lamp = (slots[..., 5] - true_slots[..., 5]).square() * seen[..., 0]
     code = 3 * huber(scene - true_scene, 0.05).mean(-1)
-    return ((place + 0.7 * turn + 3.0 * presence + 0.15 * lamp) * known).sum(-1) + code
+    return ((place + 0.7 * turn + 5.0 * presence + 0.15 * lamp) * known).sum(-1) + code
 
 
 def forget(clean: Tensor, scene_dim: int, share: float = 0.7) -> tuple[Tensor, Tensor]:
@@ -168,6 +168,21 @@ def draw_windows(batch: int, full: int) -> Tensor:
     return choices[torch.randint(len(choices), (batch,))].clamp(max=full)
 
 
+def noise_levels(shape: tuple[int, int], taus: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Noise levels of the step learned and of the step before it: the ladder's own twice in three, else any.
+
+    Four in ten are pure noise, where most of the next frame is decided.
+    """
+    ladder = torch.tensor(taus, device=device)
+    rung = torch.randint(1, len(taus), shape, device=device)
+    any_level = torch.rand(shape, device=device)
+    on_ladder = torch.rand(shape, device=device) < 0.66
+    tau = torch.where(on_ladder, ladder[rung], any_level)
+    earlier = torch.where(on_ladder, ladder[rung - 1], any_level * torch.rand(shape, device=device))
+    first = torch.rand(shape, device=device) < 0.4
+    return torch.where(first, 0.0, tau), torch.where(first, 0.0, earlier)
+
+
 def loss_of(
     dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditions: Tensor, own_share: float
 ) -> Tensor:
@@ -178,11 +193,10 @@ def loss_of(
     remembered, fair = forget(clean, dynamics.config.scene_dim)
     history = corrupt(dynamics, remembered, strength)
     shape = (batch, time_ticks)
-    tau = torch.where(torch.rand(shape, device=device) < 0.45, 0.0, torch.rand(shape, device=device))
+    tau, earlier = noise_levels(shape, dynamics.config.taus, device)
     noise = torch.randn_like(clean)
     noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
     # The estimate comes from an earlier, noisier step, as in the sampler; this one's would already know the answer.
-    earlier = tau * torch.where(torch.rand(shape, device=device) < 0.5, 0.0, torch.rand(shape, device=device))
     noisier = earlier[..., None] * clean + (1 - earlier[..., None]) * noise
     window = draw_windows(batch, dynamics.config.window).to(device)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
@@ -291,6 +305,7 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
         f"{sum(p.numel() for p in dynamics.parameters()) / 1e6:.2f} M parameters, {len(episodes.latents)} episodes",
         flush=True,
     )
+    returning = returns(episodes)
     with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
         bar = progress.add_task("dynamics", total=budget)
         while spent < budget:
@@ -298,7 +313,7 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
             part = spent / budget
             for group in optimiser.param_groups:
                 group["lr"] = options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.5 + 0.01)
-            clips, conditions = (part.to(options.device) for part in sample_clips(episodes, options.batch))
+            clips, conditions = (part.to(options.device) for part in sample_clips(episodes, options.batch, returning))
             loss = loss_of(learner, tokenizer, clips, conditions, own_share=min(0.5, max(0.0, part - 0.15) * 2))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
@@ -320,10 +335,22 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
                 saved = time.monotonic()
 
 
-def sample_clips(episodes: Episodes, batch: int) -> tuple[Tensor, Tensor]:
+def returns(episodes: Episodes) -> Tensor:
+    """`(n, 2)`: episode and tick of each return of a car from under a roof."""
+    presence = episodes.latents[..., 4 - 2 * SLOT_DIM :: SLOT_DIM]
+    back = ((presence[:, 1:] > 0) & (presence[:, :-1] < 0)).any(-1)
+    found = back.nonzero()
+    return found[(found[:, 1] >= CLIP_TICKS) & (found[:, 1] < episodes.latents.shape[1] - CLIP_TICKS)]
+
+
+def sample_clips(episodes: Episodes, batch: int, returning: Tensor) -> tuple[Tensor, Tensor]:
+    """Clips of `CLIP_TICKS`; in every second one a car comes back from under a roof, having been seen before."""
     count, ticks, _ = episodes.latents.shape
     which = torch.randint(count, (batch,))
     start = torch.randint(ticks - CLIP_TICKS, (batch,))
+    picked = returning[torch.randint(len(returning), (batch // 2,))]
+    which[: batch // 2] = picked[:, 0]
+    start[: batch // 2] = picked[:, 1] - torch.randint(24, CLIP_TICKS - 2, (batch // 2,))
     index = start[:, None] + torch.arange(CLIP_TICKS)
     return episodes.latents[which[:, None], index], episodes.conditions[which[:, None], index]
 
