@@ -227,7 +227,7 @@ class Panel:
 
     def overlay(self, size_px: tuple[int, int], typed: str | None) -> NDArray[np.uint8]:
         """The HUD for a window of that size (width, height), RGBA."""
-        self._hud.show_stats = self._show_stats and not self._show_help
+        self._hud.show_stats = self._show_stats and not self._show_help and self._sources is not None
         return self._hud.render(self._model(typed), size_px)
 
     def _model(self, typed: str | None) -> HudModel:

@@ -93,7 +93,7 @@ def play_world(options: PlayOptions, startup: StartUp) -> int:
     try:
         return _play_in_window(options, found, bindings, startup)
     except DisplayError as error:
-        print(f"No window here: {str(error).partition('; ')[0]}.")
+        print(f"No window here: {str(error).rpartition('; ')[0] or error}.")
     return _play_headless(options, found, startup)
 
 
@@ -154,19 +154,18 @@ def _load_behind(
     clock = MonotonicClock()
 
     def load() -> OpenWorld:
-        return open_world(found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side)
+        return open_world(found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False)
 
-    quit_asked = False
     screen.panel.say(f"loading {found.name} …", seconds=60)
     with ThreadPoolExecutor(max_workers=1) as pool:
         loading: Future[OpenWorld] = pool.submit(load)
         while not loading.done():
-            quit_asked = quit_asked or "quit" in screen.window.pump() or signals.received
+            screen.commands += screen.window.pump()
             screen.refresh()
             time.sleep(0.02)
         opened = loading.result()
     screen.panel.say("F1 or H shows the controls" if "help" in screen.panel.bindings.commands.values() else "")
-    if quit_asked:
+    if "quit" in screen.commands or signals.received:
         opened.world.close()
         return None
     return opened
@@ -177,6 +176,7 @@ class Screen:
 
     def __init__(self, window: Window, display: GLDisplay, panel: Panel, frame: Frame) -> None:
         self.window, self.display, self.panel = window, display, panel
+        self.commands: list[str] = []  # given while loading, to be obeyed once there is a session
         self._frame = frame
         self._overlay: NDArray[np.uint8] | None = None
         self._drawn_ns = 0
@@ -198,6 +198,17 @@ class Screen:
             self._overlay = self.panel.overlay(size_px, self.window.text_being_typed)
             self._drawn_ns, self._size_px = now_ns, size_px
         return self.display.present_with_overlay(self._frame, self._overlay)
+
+
+class WarmingLoop(Loop):
+    """A loop that warms its world on the thread it runs on, then ticks: `on_warm` is called in between."""
+
+    on_warm: Callable[[], None] = staticmethod(lambda: None)
+
+    def run(self, ticks: int | None = None) -> None:
+        self._world.warm_up()
+        self.on_warm()
+        super().run(ticks)
 
 
 class Game:
@@ -224,7 +235,7 @@ class Game:
             self._controls.lock_quality(rung_of(options.steps, info))
         if options.prompt is not None:
             self._controller.set_prompt(options.prompt)
-        self._loop = Loop(
+        self._loop = WarmingLoop(
             opened.world,
             self._controller,
             self._mailbox,
@@ -263,6 +274,7 @@ class Game:
         if any(binding.control in ("mouse:dx", "mouse:dy") for binding in self._panel.bindings.bindings):
             self._screen.window.capture_mouse(True)
         self._startup.restart_phase()
+        self._loop.on_warm = lambda: self._startup.mark("warmup")
         thread = GeneratorThread(self._loop)
         thread.start(self._options.ticks)
         try:
@@ -277,7 +289,8 @@ class Game:
 
     def _turn(self) -> None:
         """Events in, one picture out if there is something new."""
-        commands = self._screen.window.pump()
+        commands = [*self._screen.commands, *self._screen.window.pump()]
+        self._screen.commands = []
         for command in commands:
             self._obey(command)
         taken = self._mailbox.take(self._controls.generation)

@@ -105,8 +105,12 @@ def open_world(
     seed: int = 0,
     side_by_side: bool = False,
     threads: int | None = None,
+    warm: bool = True,
 ) -> OpenWorld:
-    """Load, reset and warm a world. `threads`: of the network, what suits the machine when not given."""
+    """Load, reset and warm a world. `threads`: of the network, what suits the machine when not given.
+
+    `warm=False` leaves that to the thread that will tick: a network's helper threads belong to the one that calls it.
+    """
     environment: dict[str, str | int] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -121,8 +125,9 @@ def open_world(
     world = load_world(found, clock, side_by_side=side_by_side)
     world.reset(seed)
     startup.mark("load")
-    world.warm_up()
-    startup.mark("warmup")
+    if warm:
+        world.warm_up()
+        startup.mark("warmup")
     return OpenWorld(found, world, environment)
 
 

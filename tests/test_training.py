@@ -25,6 +25,8 @@ from tools.circuit.train_dynamics import (
     forget,
     loss_of,
     make_episodes,
+    noise_levels,
+    returns,
     sample_clips,
 )
 
@@ -159,3 +161,24 @@ def test_only_a_car_that_leaves_the_tunnel_after_a_long_time_is_forgotten() -> N
     history, known = forget(clean, config.scene_dim, share=1.0)
     assert torch.equal(history, clean)
     assert torch.all(known == 1)
+
+
+def test_every_second_clip_has_a_car_come_back_when_returns_are_given() -> None:
+    latents = torch.zeros(2, 3 * CLIP_TICKS, DynamicsConfig().latent_dim)
+    presence = latents[..., DynamicsConfig().scene_dim :].unflatten(-1, (2, 6))[..., 4]
+    presence.fill_(1.0)
+    presence[1, 50:60, 0] = -1.0
+    long = Episodes(latents, torch.zeros(2, 3 * CLIP_TICKS, DynamicsConfig().condition_dim))
+    assert returns(long).tolist() == [[1, 59]]
+    clips, _ = sample_clips(long, 8, returns(long))
+    seen = clips[..., DynamicsConfig().scene_dim :].unflatten(-1, (2, 6))[:4, :, 0, 4]
+    assert ((seen[:, 1:] > 0) & (seen[:, :-1] < 0)).any(-1).all()
+
+
+def test_the_step_before_is_never_less_noisy_and_the_ladder_is_trained_most() -> None:
+    taus = DynamicsConfig().taus
+    tau, earlier = noise_levels((50, 40), taus, torch.device("cpu"))
+    assert (earlier <= tau).all()
+    assert 0.3 < (tau == 0).float().mean() < 0.5
+    on_ladder = torch.isin(tau, torch.tensor(taus[1:])).float().mean()
+    assert 0.3 < on_ladder < 0.5

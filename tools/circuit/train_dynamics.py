@@ -343,14 +343,15 @@ def returns(episodes: Episodes) -> Tensor:
     return found[(found[:, 1] >= CLIP_TICKS) & (found[:, 1] < episodes.latents.shape[1] - CLIP_TICKS)]
 
 
-def sample_clips(episodes: Episodes, batch: int, returning: Tensor) -> tuple[Tensor, Tensor]:
-    """Clips of `CLIP_TICKS`; in every second one a car comes back from under a roof, having been seen before."""
+def sample_clips(episodes: Episodes, batch: int, returning: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Clips of `CLIP_TICKS`; given `returns`, in every second one a car comes back from under a roof, having been seen before."""
     count, ticks, _ = episodes.latents.shape
     which = torch.randint(count, (batch,))
     start = torch.randint(ticks - CLIP_TICKS, (batch,))
-    picked = returning[torch.randint(len(returning), (batch // 2,))]
-    which[: batch // 2] = picked[:, 0]
-    start[: batch // 2] = picked[:, 1] - torch.randint(24, CLIP_TICKS - 2, (batch // 2,))
+    if returning is not None and len(returning):
+        picked = returning[torch.randint(len(returning), (batch // 2,))]
+        which[: batch // 2] = picked[:, 0]
+        start[: batch // 2] = picked[:, 1] - torch.randint(24, CLIP_TICKS - 2, (batch // 2,))
     index = start[:, None] + torch.arange(CLIP_TICKS)
     return episodes.latents[which[:, None], index], episodes.conditions[which[:, None], index]
 
