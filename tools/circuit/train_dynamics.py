@@ -344,7 +344,7 @@ def returns(episodes: Episodes) -> Tensor:
 
 
 def sample_clips(episodes: Episodes, batch: int, returning: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Clips of `CLIP_TICKS`; given `returns`, in every second one a car comes back from under a roof, having been seen before."""
+    """Clips of `CLIP_TICKS`; given `returns`, a car comes back from under a roof in every second one."""
     count, ticks, _ = episodes.latents.shape
     which = torch.randint(count, (batch,))
     start = torch.randint(ticks - CLIP_TICKS, (batch,))
