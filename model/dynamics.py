@@ -33,6 +33,7 @@ class DynamicsConfig:
     """`condition_dim`: controls and prompt per frame. `window`: remembered frames. `ladder`: denoise step counts.
 
     `taus`: noise level before each denoise step; every rung is a prefix of them.
+    `temperature`: scale of the first noise when sampling; below 1 samples lie nearer the likeliest frame.
     """
 
     scene_dim: int = 12
@@ -44,6 +45,7 @@ class DynamicsConfig:
     window: int = 32
     ladder: tuple[int, ...] = (1, 2, 4)
     taus: tuple[float, ...] = (0.0, 0.5, 0.75, 0.9)
+    temperature: float = 0.3
 
     @property
     def tokens(self) -> int:

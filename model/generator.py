@@ -84,7 +84,7 @@ class Generator:
     def start(self, condition: Tensor, seed: int, steps: int) -> DenoiseJob:
         """A job for the coming frame. `condition`: `(rows, condition_dim)`. Noise by address of (seed, tick)."""
         noise = rng.normal(tuple(self.last.shape), seed=seed, tick=self.tick)
-        return DenoiseJob(self, condition, noise, steps)
+        return DenoiseJob(self, condition, noise * self.config.temperature, steps)
 
     @torch.inference_mode()
     def decode(self, latent: Tensor) -> Tensor:
