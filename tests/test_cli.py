@@ -307,8 +307,8 @@ def test_a_phase_counts_once_and_the_first_frame_ends_start_up() -> None:
     assert list(before) == ["import", "load", "first_frame", "total"]
 
 
-def test_the_network_gets_one_to_four_threads() -> None:
-    assert 1 <= default_threads() <= 4
+def test_the_network_gets_one_thread() -> None:
+    assert default_threads() == 1
 
 
 # --- as a process ------------------------------------------------------------------------------------------------
