@@ -23,6 +23,7 @@ from tools.circuit.train_dynamics import (
     Latents,
     corrupt,
     forget,
+    levels_of,
     loss_of,
     make_episodes,
     noise_levels,
@@ -139,9 +140,12 @@ def test_clips_are_cut_from_one_episode_each() -> None:
 def test_histories_are_corrupted_a_little_and_not_at_all_at_strength_zero() -> None:
     dynamics = Dynamics(DynamicsConfig())
     clips, _ = sample_clips(episodes(), 2)
-    noisy = corrupt(dynamics, clips, torch.tensor([0.0, 0.8]))
+    levels = levels_of(shipped_tokenizer())
+    noisy = corrupt(dynamics, clips, torch.tensor([0.0, 0.8]), levels)
     assert torch.allclose(noisy[0], clips[0], atol=1e-6)
-    assert 0 < (noisy[1] - clips[1]).abs().max() < 0.5
+    (scene, slots), (true_scene, true_slots) = dynamics.split(noisy[1]), dynamics.split(clips[1])
+    assert 0 < (slots - true_slots).abs().max() < 0.5
+    assert 0 < ((scene - true_scene) * levels).abs().max() < 2.5  # grey levels
 
 
 def test_only_a_car_that_leaves_the_tunnel_after_a_long_time_is_forgotten() -> None:

@@ -112,8 +112,13 @@ def huber(error: Tensor, scale: float) -> Tensor:
     return (1 + (error / scale).square()).sqrt() - 1
 
 
-def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Poses in pixels and radians where the car shows, presence and lamp as squared errors, the scene code.
+def levels_of(tokenizer: SlotTokenizer) -> Tensor:
+    """How many grey levels (of 255) one unit of each number of the scene code is worth, `(scene_dim,)`."""
+    return tokenizer.basis.detach().square().mean((1, 2, 3)).sqrt() * 255
+
+
+def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor, known: Tensor, levels: Tensor) -> Tensor:
+    """Poses in pixels and radians where the car shows, presence and lamp as squared errors, the scene in grey levels.
 
     `known`: `(batch, time, slots)`, 0 where the history was made to forget the slot and no target is fair. Presence
     counts more around roofs, where it is decided.
@@ -126,7 +131,7 @@ def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor, known: Tens
     roofed = F.max_pool1d(hidden.transpose(1, 2), 5, 1, 2).transpose(1, 2)
     presence = (slots[..., 4] - true_slots[..., 4]).square() * (1 + 3 * roofed)
     lamp = (slots[..., 5] - true_slots[..., 5]).square() * seen[..., 0]
-    code = 3 * huber(scene - true_scene, 0.05).mean(-1)
+    code = huber(((scene - true_scene) * levels).norm(dim=-1), 0.5)
     return ((place + 0.7 * turn + 5.0 * presence + 0.15 * lamp) * known).sum(-1) + code
 
 
@@ -150,15 +155,16 @@ def forget(clean: Tensor, scene_dim: int, share: float = 0.7) -> tuple[Tensor, T
     return torch.cat([clean[..., :scene_dim], out.flatten(-2)], -1), known
 
 
-def corrupt(dynamics: Dynamics, clean: Tensor, strength: Tensor) -> Tensor:
-    """Histories as a camera would measure them: independent errors per frame, up to about a pixel."""
+def corrupt(dynamics: Dynamics, clean: Tensor, strength: Tensor, levels: Tensor) -> Tensor:
+    """Histories as a camera would measure them: independent errors per frame, up to about a pixel and a
+    grey level."""
     scene, slots = dynamics.split(clean)
     seen = (slots[..., 4:5] > 0).float()
     s = strength[:, None, None, None]
     place = slots[..., :2] + torch.randn_like(slots[..., :2]) * s * (1.0 / POSITION_SCALE_PX) * seen
     turn = slots[..., 2:4] + torch.randn_like(slots[..., 2:4]) * s * 0.05 * seen
     turn = F.normalize(turn, dim=-1, eps=1e-6) * seen
-    scene = scene + torch.randn_like(scene) * strength[:, None, None] * 0.08
+    scene = scene + torch.randn_like(scene) * strength[:, None, None] * (0.5 / levels)
     return torch.cat([scene, torch.cat([place, turn, slots[..., 4:]], -1).flatten(-2)], -1)
 
 
@@ -191,7 +197,8 @@ def loss_of(
     device = clean.device
     strength = torch.where(torch.rand(batch, device=device) < 0.3, 0.0, torch.rand(batch, device=device) * 0.8)
     remembered, fair = forget(clean, dynamics.config.scene_dim)
-    history = corrupt(dynamics, remembered, strength)
+    levels = levels_of(tokenizer).to(device)
+    history = corrupt(dynamics, remembered, strength, levels)
     shape = (batch, time_ticks)
     tau, earlier = noise_levels(shape, dynamics.config.taus, device)
     noise = torch.randn_like(clean)
@@ -212,7 +219,7 @@ def loss_of(
     with torch.autocast(device.type, torch.bfloat16):
         predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
     settled, scene = dynamics.settled(conditions), dynamics.split(clean)[0]
-    return objective(dynamics, predicted, clean, fair)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
+    return objective(dynamics, predicted, clean, fair, levels)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
 
 
 # --- watching -----------------------------------------------------------------------------------------------------
