@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.networks import renderer, simulator
-from tools.circuit.evaluate import LIKENESS, STRANGER_PIXELS
+from tools.circuit.dreams import LIKENESS, STRANGER_PIXELS
 from tools.circuit.measures import (
     MOVING_LEVELS,
     Image,

@@ -18,7 +18,7 @@ from runtime.core import Action, TickPlan, quantise_axis
 from runtime.registry import find_world, load_world
 from runtime.startup import prepare_torch
 from tools.circuit.data import Driver
-from tools.circuit.evaluate import car_of
+from tools.circuit.rig import car_of
 from worlds.circuit.simulator import Controls, Simulator
 from worlds.neural import NeuralWorld
 from worlds.prompts import parse_prompt
