@@ -3,11 +3,11 @@
 #   tools/circuit/train.sh [minutes for the dynamics]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-minutes=${1:-50}
+minutes=${1:-75}
 run=runs/circuit
 # Large temporaries come and go every step; without these the allocator returns them to the system each time.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
-.venv/bin/python -m tools.circuit.train_tokenizer --out "$run" --minutes 8 --resume
+.venv/bin/python -m tools.circuit.train_tokenizer --out "$run" --minutes 25 --resume
 .venv/bin/python -m tools.circuit.train_dynamics --out "$run" --minutes "$minutes" --compile --resume
 .venv/bin/python -m tools.circuit.export --run "$run"
 .venv/bin/nextframe eval circuit
