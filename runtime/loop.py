@@ -3,11 +3,13 @@
 Owns release times, the late policy and the order of calls. Knows nothing of networks, windows, files or key names.
 
 Late policy. A neural tick costs about a whole period, so catching up by running more ticks would only make the loop
-later still. At most one tick runs per slot. A tick that presents after its slot has ended costs the slots it ran
-into: they are counted as lost, the loop goes on at the next slot, and world time dilates. A commit that reaches into
-the next slot loses nothing: that tick starts late and the time comes out of its budget, since its response is
-counted from its release. Being over 250 ms late once (suspend, debugger) is one `clock_gap` and no miss; twice in a
-row is overload and is counted as such.
+later still. At most one tick runs per slot. A tick that presents after its slot has ended moves the timetable: the
+next tick is released when this one is done, with a whole deadline of its own, and world time dilates by exactly the
+overrun. Waiting for the next slot of the old timetable instead would halve the rate of a world that is 5 % too slow.
+Each whole period of dilation is counted as one lost slot. A commit that reaches into the next slot moves nothing:
+that tick starts late and the time comes out of its budget, since its response is counted from its release. Being
+over 250 ms late once (suspend, debugger) is one `clock_gap` and no miss; twice in a row is overload and is counted
+as such.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 from runtime.controls import SessionControls
 from runtime.core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
+from runtime.host import HostUse, NullProbe, Probe
 
 CLOCK_GAP_NS = 250_000_000
 """Later than this is no slow tick but a stopped machine; Bevy gives up the same stretch of time."""
@@ -34,9 +37,10 @@ class TickRecord:
     `start_ns`: when the loop was free for this tick (its release, or the end of the tick before if that was later).
     `emit_ns`: pixels ready. `present_ns`: first frame handed to the display; response is `present_ns - release_ns`.
     `paced_ns`: time waited between the frames of one tick. `stage_ns`: the world's stages, plus `present` and
-    `commit`. `lost_slots`: slots no tick could use because this one ran late or woke late. `held_frames`: frame
+    `commit`. `lost_slots`: whole periods of dilation that this tick made full. `held_frames`: frame
     periods for which the previous frame stayed on the screen past the deadline. `resumed`: first tick after a start
     or a pause, so the time since the frame before says nothing. `input_event_ns`: earliest input in the action.
+    `host`: what the machine did from poll to present.
     """
 
     tick: int
@@ -60,6 +64,7 @@ class TickRecord:
     resumed: bool
     input_event_ns: int | None
     reason: str
+    host: HostUse = HostUse()
 
     @property
     def response_ns(self) -> int:
@@ -134,10 +139,9 @@ class Timetable:
     def release_ns(self, slot: int) -> int:
         return self._start_ns + slot * self.period_ns.numerator // self.period_ns.denominator
 
-    def last_released_before(self, time_ns: int) -> int:
-        """The newest slot released strictly before `time_ns`: ending exactly on a release is not late."""
-        elapsed = (time_ns - self._start_ns) * self.period_ns.denominator
-        return (elapsed - 1) // self.period_ns.numerator
+    def delay(self, duration_ns: int) -> None:
+        """All releases from now on come that much later."""
+        self._start_ns += duration_ns
 
 
 class _Times(NamedTuple):
@@ -160,7 +164,7 @@ class Loop:
 
     `tick_period_ns`: exact period, see `period_ns`. `deadline_ns`: from release to first frame presented. `seed`: of
     later resets that name none. `reset_seeds`: tick -> seed, from a recording, for resets that named one.
-    `checksum_every`: ticks between checksums given to the recorder, 0 for never.
+    `checksum_every`: ticks between checksums given to the recorder, 0 for never. `probe`: what the machine does meanwhile.
     """
 
     def __init__(
@@ -179,6 +183,7 @@ class Loop:
         seed: int = 0,
         reset_seeds: Mapping[int, int] | None = None,
         checksum_every: int = 20,
+        probe: Probe | None = None,
     ) -> None:
         if deadline_ns <= 0:
             raise ValueError(f"deadline: expected more than 0 ns after release, got {deadline_ns}")
@@ -190,11 +195,13 @@ class Loop:
         self._governor, self._clock = governor, clock
         self._observer = observer or NullObserver()
         self._recorder = recorder or NullRecorder()
+        self._probe = probe or NullProbe()
         self._timetable = Timetable(tick_period_ns)
         self._deadline_ns = deadline_ns
         self._seed, self._reset_seeds = seed, dict(reset_seeds or {})
         self._checksum_every = checksum_every
         self._slot = 0
+        self._dilation_ns = 0  # by how much overruns have moved the timetable
         self._free_ns = 0  # end of the last commit
         self._commit_ns = 0  # how long it took
         self._resumed = True
@@ -206,51 +213,66 @@ class Loop:
         self._timetable.anchor(self._clock.now_ns())
         self._slot, self._resumed = 0, True
         while not self.controls.stopping and (last_tick is None or self.tick < last_tick):
-            lost_slots, gap = self._wait()
+            gap = self._wait()
             if self.controls.stopping:
                 return
             if self.controls.take_tick():
-                self._tick(lost_slots, gap)
+                self._tick(gap)
             else:
-                self._slot, self._resumed = self._slot + 1, True
+                self._resumed = True
+            self._slot += 1
 
-    def _wait(self) -> tuple[int, bool]:
-        """Sleep to the release of this slot; returns the slots slept through, and whether the clock jumped."""
+    def _wait(self) -> bool:
+        """Sleep to the release of this slot; returns whether the clock jumped meanwhile."""
         release_ns = self._timetable.release_ns(self._slot)
         self._clock.sleep_until(release_ns)
-        now_ns = self._clock.now_ns()
-        if now_ns - release_ns > CLOCK_GAP_NS and not self._gap_before:
-            self._timetable.anchor(now_ns)
-            self._slot = 0
-            return 0, True
-        slot = max(self._slot, self._timetable.last_released_before(now_ns))
-        lost_slots, self._slot = slot - self._slot, slot
-        return lost_slots, False
+        late_ns = self._clock.now_ns() - release_ns
+        if late_ns <= CLOCK_GAP_NS or self._gap_before:
+            return False
+        self._timetable.delay(late_ns)
+        return True
 
-    def _tick(self, lost_slots: int, woke_after_gap: bool) -> None:
+    def _tick(self, woke_after_gap: bool) -> None:
         now_ns = self._clock.now_ns
         release_ns = self._timetable.release_ns(self._slot)
+        self._probe.begin()
         poll_ns = now_ns()
         action, event = self._take_action()
         plan = self._governor.plan(self.tick, release_ns, release_ns + self._deadline_ns)
         result = self._world.advance(action, plan)
         emit_ns = now_ns()
         present_ns, paced_ns = self._present(result.frames)
+        host = self._probe.use()
         commit_ns = now_ns()
         result.commit()
         times = _Times(release_ns, poll_ns, emit_ns, present_ns, paced_ns, commit_ns, now_ns())
 
         gap = woke_after_gap or (times.late_ns(self._deadline_ns) > CLOCK_GAP_NS and not self._gap_before)
-        next_slot = self._next_slot(present_ns, times.commit_end_ns)
-        record = self._measure(times, plan, result, gap, 0 if gap else lost_slots + next_slot - self._slot - 1)
+        lost_slots = self._move_timetable(present_ns, times.commit_end_ns, gap)
+        record = self._measure(times, plan, result, gap, lost_slots, host)
         self._record(action, result.steps_applied, gap, event)
         self._governor.observe(record)
         self._observer.observe(record)
         self.tick += 1
-        self._slot, self._resumed, self._gap_before = next_slot, False, gap
+        self._resumed, self._gap_before = False, gap
         self._free_ns, self._commit_ns = times.commit_end_ns, times.commit_end_ns - commit_ns
 
-    def _measure(self, times: _Times, plan: TickPlan, result: TickResult, gap: bool, lost_slots: int) -> TickRecord:
+    def _move_timetable(self, present_ns: int, commit_end_ns: int, gap: bool) -> int:
+        """After an overrun the next tick is released at once; returns the periods lost by it, by the late policy."""
+        next_ns, after_next_ns = (self._timetable.release_ns(self._slot + n) for n in (1, 2))
+        if present_ns <= next_ns and commit_end_ns < after_next_ns:
+            return 0
+        overrun_ns = commit_end_ns - next_ns
+        self._timetable.delay(overrun_ns)
+        if gap:
+            return 0
+        lost_before = self._dilation_ns // self._timetable.period_ns
+        self._dilation_ns += overrun_ns
+        return int(self._dilation_ns // self._timetable.period_ns - lost_before)
+
+    def _measure(
+        self, times: _Times, plan: TickPlan, result: TickResult, gap: bool, lost_slots: int, host: HostUse
+    ) -> TickRecord:
         late_ns = 0 if gap else times.late_ns(self._deadline_ns)
         frames, steps = len(result.frames), result.steps_applied
         return TickRecord(
@@ -279,6 +301,7 @@ class Loop:
             resumed=self._resumed,
             input_event_ns=getattr(self._controller, "last_input_ns", None),
             reason=plan.reason if steps == plan.denoise_steps else f"{plan.reason}; cut to {steps} mid-tick",
+            host=host,
         )
 
     def _take_action(self) -> tuple[Action, str | None]:
@@ -301,7 +324,7 @@ class Loop:
         """Show the frames evenly in the room the tick has left; returns when the first was shown and time waited.
 
         A spacing of T/frames would push the last one past the next release whenever the first comes later than that,
-        and a lost slot is worse than frames that stand closer together.
+        and a tick that starts late is worse than frames that stand closer together.
         """
         present_ns = self._display.present(frames[0])
         room_ns = self._timetable.release_ns(self._slot + 1) - present_ns - self._commit_ns
@@ -313,11 +336,6 @@ class Loop:
             paced_ns += self._clock.now_ns() - before_ns
             self._display.present(frame)
         return present_ns, paced_ns
-
-    def _next_slot(self, present_ns: int, commit_end_ns: int) -> int:
-        """After every slot the picture ran into; a commit may reach into the slot that then starts late."""
-        released = self._timetable.last_released_before
-        return max(self._slot + 1, released(present_ns) + 1, released(commit_end_ns))
 
     def _record(self, action: Action, steps_applied: int, gap: bool, event: str | None) -> None:
         due = self._checksum_every > 0 and self.tick % self._checksum_every == 0

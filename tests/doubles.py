@@ -8,6 +8,7 @@ from fractions import Fraction
 from runtime.controls import SessionControls
 from runtime.core import Action, Clock, Frame, ManualClock
 from runtime.governor import FixedGovernor
+from runtime.host import Probe
 from runtime.loop import Governor, Loop, TickRecord
 from worlds.toy.world import ToyWorld
 
@@ -106,6 +107,7 @@ class Session:
         reset_seeds: Mapping[int, int] | None = None,
         checksum_every: int = 1,
         clock: ManualClock | None = None,
+        probe: Probe | None = None,
     ) -> None:
         self.clock = clock or ManualClock()
         self.world = ToyWorld(self.clock, Costs(self.clock, by_tick))
@@ -129,6 +131,7 @@ class Session:
             seed=seed,
             reset_seeds=reset_seeds,
             checksum_every=checksum_every,
+            probe=probe,
         )
 
     @property

@@ -11,6 +11,7 @@ import pytest
 
 from runtime.core import Action, FixedClock, ManualClock, TickPlan, TickResult
 from runtime.governor import AdaptiveGovernor, TraceGovernor
+from runtime.host import HostUse, NullProbe
 from runtime.loop import Timetable, period_ns, reset_seed
 from tests.doubles import MS, PERIOD_NS, Session
 
@@ -36,13 +37,10 @@ def test_a_period_rounded_to_nanoseconds_would_drift() -> None:
     assert Timetable(int(period_ns(Fraction(60)))).release_ns(36_000) != 600 * 1_000_000_000
 
 
-@pytest.mark.parametrize("hz", [20, 60, Fraction(30000, 1001)])
-def test_a_time_on_a_release_belongs_to_the_slot_before(hz: Any) -> None:
-    table = Timetable(period_ns(Fraction(hz)))
-    table.anchor(123)
-    for slot in range(1, 200):
-        assert table.last_released_before(table.release_ns(slot)) == slot - 1
-        assert table.last_released_before(table.release_ns(slot) + 1) == slot
+def test_a_delayed_timetable_keeps_its_exact_period() -> None:
+    table = Timetable(period_ns(Fraction(30000, 1001)))
+    table.delay(5)
+    assert table.release_ns(30_000) == 5 + 1001 * 1_000_000_000
 
 
 def test_ticks_are_released_on_the_grid_and_input_is_read_at_the_release() -> None:
@@ -96,12 +94,27 @@ def test_a_tick_in_time_misses_nothing_and_one_nanosecond_more_is_a_miss() -> No
     assert [record.missed for record in late.records] == [True, False]
 
 
-def test_an_overrun_goes_on_at_the_next_slot_and_counts_the_slots_it_cost() -> None:
+def test_after_an_overrun_the_next_tick_is_released_at_once_with_a_whole_deadline() -> None:
     session = Session(only(1, {"decode": 120 * MS}))
     session.loop.run(4)
-    assert [record.release_ns // MS for record in session.records] == [0, 50, 200, 250]
-    assert [record.lost_slots for record in session.records] == [0, 2, 0, 0]
+    assert [record.release_ns // MS for record in session.records] == [0, 50, 170, 220]
     assert [record.missed for record in session.records] == [False, True, False, False]
+    assert session.records[2].deadline_ns == 220 * MS
+
+
+def test_every_whole_period_of_dilation_is_one_lost_slot() -> None:
+    session = Session(lambda tick: {"decode": 70 * MS})
+    session.loop.run(10)
+    dilation_ms = 10 * 20
+    assert sum(record.lost_slots for record in session.records) == dilation_ms // 50
+    assert session.clock.now_ns() == (10 * 50 + dilation_ms) * MS
+
+
+def test_a_world_a_little_too_slow_runs_a_little_slower_not_at_half_the_rate() -> None:
+    session = Session(lambda tick: {"decode": 52 * MS})
+    session.loop.run(100)
+    releases = [record.release_ns for record in session.records]
+    assert {later - earlier for earlier, later in pairwise(releases)} == {52 * MS}
 
 
 def test_an_overrun_is_never_caught_up_with_extra_ticks() -> None:
@@ -110,6 +123,13 @@ def test_an_overrun_is_never_caught_up_with_extra_ticks() -> None:
     releases = [record.release_ns for record in session.records]
     assert all(later - earlier == 150 * MS for earlier, later in pairwise(releases))
     assert {record.lost_slots for record in session.records} == {2}
+
+
+def test_overload_ends_with_its_cause() -> None:
+    session = Session(lambda tick: {"decode": (150 if tick < 1200 else 10) * MS})
+    session.loop.run(1300)
+    assert all(record.missed for record in session.records[:1200])
+    assert not any(record.missed for record in session.records[1200:]), "no debt is carried out of the overload"
 
 
 def test_a_held_frame_is_counted_once_for_each_frame_period_it_stayed() -> None:
@@ -128,11 +148,11 @@ def test_a_commit_that_reaches_into_the_next_slot_delays_it_and_loses_nothing() 
     assert second.response_ns == 15 * MS, "what the commit took is missing from the next tick's budget"
 
 
-def test_a_commit_longer_than_a_slot_loses_that_slot() -> None:
+def test_a_commit_longer_than_a_slot_moves_the_timetable() -> None:
     session = Session(only(0, {"commit": 130 * MS}))
     session.loop.run(2)
     assert session.records[0].lost_slots == 1
-    assert session.records[1].release_ns == 100 * MS
+    assert session.records[1].release_ns == 130 * MS
 
 
 def test_a_deadline_shorter_than_the_period_can_be_missed_without_losing_a_slot() -> None:
@@ -168,15 +188,26 @@ def test_a_world_that_is_always_slow_cannot_hide_its_misses_as_clock_gaps() -> N
     assert [record.clock_gap for record in session.records[:3]] == [True, False, True]
 
 
-def test_waking_late_by_whole_slots_counts_them() -> None:
+def test_a_tick_that_was_woken_too_late_is_a_miss_whoever_is_to_blame() -> None:
     class Sleepy(ManualClock):
         def sleep_until(self, time_ns: int) -> None:
             super().sleep_until(time_ns + (120 * MS if time_ns == 2 * PERIOD_NS else 0))
 
     session = Session(clock=Sleepy())
     session.loop.run(4)
-    assert [record.lost_slots for record in session.records] == [0, 0, 2, 0]
-    assert session.records[2].release_ns == 200 * MS
+    assert [record.missed for record in session.records] == [False, False, True, False]
+    assert [record.lost_slots for record in session.records] == [0, 0, 1, 0]
+    assert [record.release_ns // MS for record in session.records] == [0, 50, 100, 220]
+
+
+def test_what_the_machine_did_is_read_from_poll_to_present() -> None:
+    class Counting(NullProbe):
+        def use(self) -> HostUse:
+            return HostUse(cpu_ns=7)
+
+    session = Session(probe=Counting())
+    session.loop.run(2)
+    assert [record.host.cpu_ns for record in session.records] == [7, 7]
 
 
 def test_a_fixed_clock_never_misses() -> None:

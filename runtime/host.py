@@ -1,0 +1,117 @@
+"""What the machine did to a tick: CPU time, waiting for a core, garbage collection, page faults.
+
+Owns the probe that the loop reads at poll and at present, about 3 us a tick. Knows nothing of ticks or causes: what
+the numbers mean for a miss is decided in `causes`.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+try:
+    import resource
+except ImportError:  # Windows has no such module; the counts stay zero there
+    resource = None  # type: ignore[assignment]
+
+
+class HostUse(NamedTuple):
+    """From poll to present, of the thread that ticks.
+
+    `run_delay_ns`: runnable, but another thread had the core (Linux schedstat; 0 elsewhere). `gc_ns`: in Python's
+    garbage collector, whichever thread ran it, since it holds up all of them. `preemptions`: involuntary switches.
+    """
+
+    cpu_ns: int = 0
+    run_delay_ns: int = 0
+    gc_ns: int = 0
+    minor_faults: int = 0
+    major_faults: int = 0
+    preemptions: int = 0
+
+
+class Probe(Protocol):
+    def begin(self) -> None: ...
+
+    def use(self) -> HostUse: ...
+
+    def close(self) -> None: ...
+
+
+class NullProbe:
+    """Sees nothing: for clocks that are not the machine's."""
+
+    def begin(self) -> None:
+        pass
+
+    def use(self) -> HostUse:
+        return HostUse()
+
+    def close(self) -> None:
+        pass
+
+
+class HostProbe:
+    """Counts between `begin` and `use`, both called by the thread that ticks. `close` takes the collector's hook out."""
+
+    def __init__(self) -> None:
+        self._thread = 0
+        self._schedstat: int | None = None
+        self._before = HostUse()
+        self._gc_ns = 0
+        self._gc_began_ns = 0
+        gc.callbacks.append(self._on_gc)
+
+    def begin(self) -> None:
+        if threading.get_ident() != self._thread:
+            self._open()
+        self._before = self._read()
+
+    def use(self) -> HostUse:
+        return HostUse(*(now - before for now, before in zip(self._read(), self._before, strict=True)))
+
+    def close(self) -> None:
+        if self._on_gc in gc.callbacks:
+            gc.callbacks.remove(self._on_gc)
+        self._close_schedstat()
+
+    def _open(self) -> None:
+        """The file of the thread that ticks from now on; it names that thread from its opening."""
+        self._close_schedstat()
+        self._thread = threading.get_ident()
+        try:
+            self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        except OSError:
+            self._schedstat = None
+
+    def _close_schedstat(self) -> None:
+        if self._schedstat is not None:
+            os.close(self._schedstat)
+            self._schedstat = None
+
+    def _read(self) -> HostUse:
+        minor = major = preemptions = 0
+        if resource is not None and hasattr(resource, "RUSAGE_THREAD"):
+            usage = resource.getrusage(resource.RUSAGE_THREAD)
+            minor, major, preemptions = usage.ru_minflt, usage.ru_majflt, usage.ru_nivcsw
+        return HostUse(time.thread_time_ns(), self._run_delay_ns(), self._gc_ns, minor, major, preemptions)
+
+    def _run_delay_ns(self) -> int:
+        if self._schedstat is None:
+            return 0
+        try:
+            return int(os.pread(self._schedstat, 96, 0).split()[1])
+        except (OSError, ValueError, IndexError):  # not every kernel that has the file fills it
+            self._close_schedstat()
+            return 0
+
+    def _on_gc(self, phase: str, info: Mapping[str, int]) -> None:
+        if phase == "start":
+            self._gc_began_ns = time.monotonic_ns()
+        elif self._gc_began_ns:
+            self._gc_ns += time.monotonic_ns() - self._gc_began_ns
+            self._gc_began_ns = 0
