@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,20 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
+class Known(NamedTuple):
+    """What denoising knows before its first step and what stays the same in all of them, per frame.
+
+    `scene_last` `(..., scene_dim)` and `slots_last` `(..., slots, 6)`: the last committed frame. `away`: how far its
+    scene is from where the prompt would settle. `scene_token`, `slot_tokens`: their share of the noisy tokens.
+    """
+
+    scene_last: Tensor
+    slots_last: Tensor
+    away: Tensor
+    scene_token: Tensor
+    slot_tokens: Tensor
+
+
 class Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -94,15 +108,16 @@ class Block(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each `(batch, heads, n, head_dim)`."""
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
     def mix(self, x: Tensor, attended: Tensor, gates: tuple[Tensor, ...]) -> Tensor:
-        """Add the attention's result, then the MLP's. `gates`: shift, scale and gate of the MLP, gate of attention."""
-        shift, scale, gate, attention_gate = gates
-        x = x + attention_gate * self.out(attended.transpose(1, 2).flatten(2))
-        hidden = F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift
-        return x + gate * self.down(F.relu(self.up(hidden)).square())
+        """Add the attention's result, `(batch, heads, n, head_dim)`, then the MLP's. `gates`: of the attention, then
+        shift, scale and gate of the MLP."""
+        attention_gate, shift, scale, gate = gates
+        x = torch.addcmul(x, attention_gate, self.out(attended.transpose(1, 2).flatten(2)))
+        hidden = torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale)
+        return torch.addcmul(x, gate, self.down(F.relu(self.up(hidden)).square()))
 
 
 class Dynamics(nn.Module):
@@ -140,37 +155,49 @@ class Dynamics(nn.Module):
         slot_tokens = self.clean_slot(slot_features(slots, slots_before))
         return torch.cat([scene_token[..., None, :], slot_tokens], -2) + self.kind[0]
 
-    def noisy_tokens(self, noisy: Tensor, estimate: Tensor, last: Tensor, before: Tensor, condition: Tensor) -> Tensor:
-        """Tokens of the coming frame: its noisy latent, the estimate so far, the last two committed frames, and how
-        far the scene is from where this prompt would settle."""
-        (scene, slots), (scene_guess, guess) = self.split(noisy), self.split(estimate)
+    def known(self, last: Tensor, before: Tensor, condition: Tensor) -> Known:
+        """What the last two committed frames and the condition say of the coming frame: once a tick."""
+        c = 2 * self.config.scene_dim
         (scene_last, slots_last), (scene_before, slots_before) = self.split(last), self.split(before)
         away = self.settled(condition) - scene_last
-        parts = [scene, scene_guess, scene_last, (scene_last - scene_before) * MOTION_GAIN, away]
-        scene_token = self.noisy_scene(torch.cat(parts, -1))
-        moved = (guess - slots_last).clamp(-2, 2)
-        features = torch.cat([slots, moved, slot_features(slots_last, slots_before), place_features(guess)], -1)
-        return torch.cat([scene_token[..., None, :], self.noisy_slot(features)], -2) + self.kind[1]
+        parts = torch.cat([scene_last, (scene_last - scene_before) * MOTION_GAIN, away], -1)
+        scene_token = F.linear(parts, self.noisy_scene.weight[:, c:], self.noisy_scene.bias)
+        features = slot_features(slots_last, slots_before)
+        weight = self.noisy_slot.weight[:, 2 * SLOT_DIM : 2 * SLOT_DIM + SLOT_FEATURES]
+        slot_tokens = F.linear(features, weight, self.noisy_slot.bias)
+        kind = self.kind[1]
+        return Known(scene_last, slots_last, away, (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:])
 
-    def gates(self, condition: Tensor, tau: Tensor, clean: bool) -> Tensor:
-        """adaLN numbers `(..., 6 * width)` from controls and prompt `(..., condition_dim)` and noise level `(...)`."""
+    def noisy_tokens(self, noisy: Tensor, estimate: Tensor, known: Known) -> Tensor:
+        """Tokens of the coming frame: its noisy latent and the estimate so far, upon what is known."""
+        c = 2 * self.config.scene_dim
+        (scene, slots), (scene_guess, guess) = self.split(noisy), self.split(estimate)
+        scene_token = F.linear(torch.cat([scene, scene_guess], -1)[..., None, :], self.noisy_scene.weight[:, :c])
+        moved = (guess - known.slots_last).clamp(-2, 2)
+        features = torch.cat([slots, moved, place_features(guess)], -1)
+        weight = self.noisy_slot.weight
+        weight = torch.cat([weight[:, : 2 * SLOT_DIM], weight[:, 2 * SLOT_DIM + SLOT_FEATURES :]], -1)
+        slot_tokens = F.linear(features, weight)
+        return torch.cat([scene_token + known.scene_token, slot_tokens + known.slot_tokens], -2)
+
+    def gates(self, condition: Tensor, tau: Tensor, clean: Tensor) -> Tensor:
+        """adaLN numbers `(..., 6 * width)` from controls and prompt `(..., condition_dim)`, noise level `(...)`, and
+        whether the stream is the clean one, `(...)` 0 or 1."""
         angles = tau[..., None] * torch.pi * torch.arange(1, 17, device=tau.device)
-        flag = torch.full_like(tau, float(clean))[..., None]
-        level = torch.cat([angles.sin(), angles.cos(), tau[..., None], flag], -1)
+        level = torch.cat([angles.sin(), angles.cos(), tau[..., None], clean[..., None]], -1)
         return self.modulate(self.condition(torch.cat([condition, level], -1)))
 
-    def latent_of(self, tokens: Tensor, last: Tensor, condition: Tensor) -> Tensor:
+    def latent_of(self, tokens: Tensor, known: Known) -> Tensor:
         """The predicted clean latent: scene and poses as a change of the last frame, the rest outright.
 
         The scene moves by what the network says and by a share of the way to where the prompt would settle.
         """
         tokens = F.layer_norm(tokens.float(), tokens.shape[-1:])
-        scene_last, slots_last = self.split(last)
-        share = 0.2 * torch.sigmoid(self.pull(tokens[..., 0, :]))
-        away = self.settled(condition).float() - scene_last
-        scene = scene_last + 0.2 * self.scene_out(tokens[..., 0, :]) + share * away
+        scene_token = tokens[..., 0, :]
+        share = 0.2 * torch.sigmoid(self.pull(scene_token))
+        scene = known.scene_last + 0.2 * self.scene_out(scene_token) + share * known.away.float()
         out = self.slot_out(tokens[..., 1:, :])
-        slots = torch.cat([slots_last[..., :4] + 0.2 * out[..., :4], out[..., 4:]], -1)
+        slots = torch.cat([known.slots_last[..., :4] + 0.2 * out[..., :4], out[..., 4:]], -1)
         return torch.cat([scene, slots.flatten(-2)], -1)
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,10 +225,12 @@ class Dynamics(nn.Module):
         before = torch.where(blind, last, before)
         clean_before = torch.where(blind, clean, last)
         x = self.clean_tokens(clean, clean_before).flatten(1, 2)
-        y = self.noisy_tokens(noisy, estimate, last, before, condition).flatten(1, 2)
+        known = self.known(last, before, condition)
+        y = self.noisy_tokens(noisy, estimate, known).flatten(1, 2)
         n = self.config.tokens
-        gates_x = self.gates(condition, torch.ones_like(tau), clean=True).repeat_interleave(n, 1)
-        gates_y = self.gates(condition, tau, clean=False).repeat_interleave(n, 1)
+        one, zero = torch.ones_like(tau), torch.zeros_like(tau)
+        gates_x = self.gates(condition, one, one).repeat_interleave(n, 1)
+        gates_y = self.gates(condition, tau, zero).repeat_interleave(n, 1)
         ticks = torch.arange(time, device=clean.device).repeat_interleave(n)
         cos, sin = self.rotary(ticks)
         age = (ticks[:, None] - ticks[None, :])[None]
@@ -210,7 +239,7 @@ class Dynamics(nn.Module):
         mask_y = torch.where(seen & (age > 0), 0.0, -1e4)[:, None]
         for block in self.blocks:
             x, y = self._both(cast(Block, block), x, y, gates_x, gates_y, cos, sin, mask_x, mask_y)
-        return self.latent_of(y.unflatten(1, (time, n)), last, condition)
+        return self.latent_of(y.unflatten(1, (time, n)), known)
 
     def _both(  # noqa: PLR0917 - tensors, in the order they flow
         self,
@@ -241,6 +270,6 @@ class Dynamics(nn.Module):
         weight = torch.cat([past, own], -1).softmax(-1)
         attended_y = weight[..., :-n] @ v_x
         attended_y = attended_y + (weight[..., -n:].unflatten(2, (-1, n)) @ v_own).flatten(2, 3)
-        x = block.mix(x, attended_x, (mlp_x[0], mlp_x[1], 1 + mlp_x[2], 1 + gate_x))
-        y = block.mix(y, attended_y, (mlp_y[0], mlp_y[1], 1 + mlp_y[2], 1 + gate_y))
+        x = block.mix(x, attended_x, (1 + gate_x, mlp_x[0], 1 + mlp_x[1], 1 + mlp_x[2]))
+        y = block.mix(y, attended_y, (1 + gate_y, mlp_y[0], 1 + mlp_y[1], 1 + mlp_y[2]))
         return x, y

@@ -9,16 +9,35 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model import rng
-from model.dynamics import Block, Dynamics, rotate
+from model.dynamics import Block, Dynamics, Known, rotate
 from model.memory import RollingKVMemory
 from model.tokenizer import SlotTokenizer
+
+BlockGates: TypeAlias = tuple[Tensor, ...]
+"""Shift, scale and gate of the attention, then of the MLP, `(rows, 1, width)` each; scales and gates around 1."""
+
+
+LevelGates: TypeAlias = list[BlockGates]
+"""One entry per layer, for one noise level."""
+
+
+class Past(NamedTuple):
+    """Remembered keys, rotated by age, and values, by layer `(rows, heads, slots * tokens + tokens, head_dim)`.
+
+    The room at the end is for the tokens of the frame at hand: views of it in `own_keys` and `own_values`.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    own_keys: tuple[Tensor, ...]
+    own_values: tuple[Tensor, ...]
 
 
 class DenoiseJob:
@@ -34,7 +53,8 @@ class DenoiseJob:
         self._noisy = noise
         self._estimate = torch.zeros_like(noise)
         self._past = generator.read_memory()
-        self.condition = condition
+        self._gates = generator.conditioning(condition)
+        self._known = generator.known(condition)
         self.steps_done = 0
 
     @property
@@ -43,9 +63,9 @@ class DenoiseJob:
 
     @torch.inference_mode()
     def step(self) -> None:
-        taus = (*self._generator.config.taus, 1.0)
-        tau, after = taus[self.steps_done], taus[self.steps_done + 1]
-        self._estimate = self._generator.predict(self._noisy, self._estimate, self.condition, tau, self._past)
+        taus, k = (*self._generator.config.taus, 1.0), self.steps_done
+        tau, after = taus[k], taus[k + 1]
+        self._estimate = self._generator.predict(self._noisy, self._estimate, self._known, self._gates[k], self._past)
         self._noisy = self._noisy + (self._estimate - self._noisy) * ((after - tau) / (1 - tau))
         self.steps_done += 1
 
@@ -70,6 +90,7 @@ class Generator:
         self.last = torch.zeros(rows, self.config.latent_dim)
         self.before = torch.zeros(rows, self.config.latent_dim)
         self.tick = 0
+        self._conditioned: tuple[Tensor, list[LevelGates]] | None = None
 
     @torch.inference_mode()
     def prefill(self, latents: Tensor, conditions: Tensor) -> None:
@@ -81,6 +102,7 @@ class Generator:
             self.commit(latents[:, t], conditions[:, t])
         self.tick = 0
 
+    @torch.inference_mode()
     def start(self, condition: Tensor, seed: int, steps: int) -> DenoiseJob:
         """A job for the coming frame. `condition`: `(rows, condition_dim)`. Noise by address of (seed, tick)."""
         noise = rng.normal(tuple(self.last.shape), seed=seed, tick=self.tick)
@@ -95,14 +117,11 @@ class Generator:
     def commit(self, latent: Tensor, condition: Tensor) -> None:
         """Write the frame into memory, once, as the nearest latent that a frame can have."""
         latent = self.tokenizer.canonical(latent)
-        dynamics = self.dynamics
-        x = dynamics.clean_tokens(latent, latent if self.window == 1 else self.last)
-        tau = torch.ones(len(latent))
-        gates = dynamics.gates(condition, tau, clean=True)[:, None]
-        past = self.read_memory()
+        x = self.dynamics.clean_tokens(latent, latent if self.window == 1 else self.last)
+        gates, past = self.conditioning(condition)[-1], self.read_memory()
         keys, values = [], []
-        for layer, block in enumerate(dynamics.blocks):
-            x, k, v = self._block(cast(Block, block), layer, x, gates, past)
+        for layer, block in enumerate(self.dynamics.blocks):
+            x, k, v = self._block(cast(Block, block), layer, x, gates[layer], past)
             keys.append(k)
             values.append(v)
         self.memory.write(torch.stack(keys), torch.stack(values))
@@ -140,35 +159,56 @@ class Generator:
 
     # --- the network over memory ----------------------------------------------------------------------------------
 
-    def read_memory(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Remembered keys rotated by age `(layers, rows, heads, slots * tokens, head_dim)`, values, and the mask."""
-        ages = self.memory.ages()
+    def read_memory(self) -> Past:
+        """Remembered keys and values as attention wants them."""
+        spec, ages = self.memory.spec, self.memory.ages()
         seen = (ages > 0) & (ages <= self.window)
         order = torch.nonzero(seen)[:, 0]
         cos, sin = self.dynamics.rotary(-ages[order])
-        keys = self.memory.keys[:, :, :, order]
-        keys = rotate(keys, cos[:, None], sin[:, None]).flatten(3, 4)
-        return keys, self.memory.values[:, :, :, order].flatten(3, 4), ages
+        remembered = len(order) * spec.tokens
+        shape = (spec.layers, spec.rows, spec.heads, remembered + spec.tokens, spec.head_dim)
+        keys, values = torch.empty(shape), torch.empty(shape)
+        rotated = rotate(self.memory.keys[:, :, :, order], cos[:, None], sin[:, None])
+        keys[..., :remembered, :] = rotated.flatten(3, 4)
+        values[..., :remembered, :] = self.memory.values[:, :, :, order].flatten(3, 4)
+        own_keys, own_values = keys[..., remembered:, :], values[..., remembered:, :]
+        return Past(keys.unbind(0), values.unbind(0), own_keys.unbind(0), own_values.unbind(0))
 
-    def predict(
-        self, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: float, past: tuple[Tensor, Tensor, Tensor]
-    ) -> Tensor:
+    def conditioning(self, condition: Tensor) -> list[LevelGates]:
+        """The adaLN numbers of a tick: for each denoise step, then for the commit, which comes with the condition of
+        its own denoising and finds them here."""
+        if self._conditioned is None or self._conditioned[0] is not condition:
+            self._conditioned = (condition, self.gates_at(condition, self.config.taus))
+        return self._conditioned[1]
+
+    def gates_at(self, condition: Tensor, taus: Sequence[float]) -> list[LevelGates]:
+        """For each noise level in `taus`, then for the clean stream; all in one pass. `condition`: `(rows, ...)`."""
+        tau = torch.tensor([*taus, 1.0])[:, None].expand(-1, len(condition))
+        clean = torch.tensor([0.0] * len(taus) + [1.0])[:, None].expand(-1, len(condition))
+        gates = self.dynamics.gates(condition.expand(len(tau), -1, -1), tau, clean)
+        modulation = torch.stack([cast(Block, block).modulation for block in self.dynamics.blocks])
+        table = (gates[:, None] + modulation[:, None]).unflatten(-1, (6, -1))  # (levels, layers, rows, 6, width)
+        table = table + torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 1.0])[:, None]
+        parts = table.movedim(3, 2)[..., None, :].flatten(0, 2).unbind(0)
+        blocks = [parts[at : at + 6] for at in range(0, len(parts), 6)]
+        return [blocks[at : at + self.config.layers] for at in range(0, len(blocks), self.config.layers)]
+
+    def known(self, condition: Tensor) -> Known:
+        return self.dynamics.known(self.last, self.last if self.window == 1 else self.before, condition)
+
+    def predict(self, noisy: Tensor, estimate: Tensor, known: Known, gates: LevelGates, past: Past) -> Tensor:
         """One pass of the network: the clean latent as estimated now, `(rows, latent_dim)`."""
-        dynamics = self.dynamics
-        before = self.last if self.window == 1 else self.before
-        y = dynamics.noisy_tokens(noisy, estimate, self.last, before, condition)
-        gates = dynamics.gates(condition, torch.full((len(noisy),), tau), clean=False)[:, None]
-        for layer, block in enumerate(dynamics.blocks):
-            y, _, _ = self._block(cast(Block, block), layer, y, gates, past)
-        return dynamics.latent_of(y, self.last, condition)
+        y = self.dynamics.noisy_tokens(noisy, estimate, known)
+        for layer, block in enumerate(self.dynamics.blocks):
+            y, _, _ = self._block(cast(Block, block), layer, y, gates[layer], past)
+        return self.dynamics.latent_of(y, known)
 
     def _block(
-        self, block: Block, layer: int, x: Tensor, gates: Tensor, past: tuple[Tensor, Tensor, Tensor]
+        self, block: Block, layer: int, x: Tensor, gates: BlockGates, past: Past
     ) -> tuple[Tensor, Tensor, Tensor]:
-        shift, scale, gate, *mlp = (gates + block.modulation).chunk(6, -1)
-        q, k, v = block.project(F.layer_norm(x, x.shape[-1:]) * (1 + scale) + shift)
-        keys = torch.cat([past[0][layer], k], 2)
-        values = torch.cat([past[1][layer], v], 2)
-        attended = F.scaled_dot_product_attention(q, keys, values)
-        x = block.mix(x, attended, (mlp[0], mlp[1], 1 + mlp[2], 1 + gate))
-        return x, k, v
+        shift, scale, *rest = gates
+        q, k, v = block.project(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale))
+        past.own_keys[layer].copy_(k)
+        past.own_values[layer].copy_(v)
+        attended = F.scaled_dot_product_attention(q, past.keys[layer], past.values[layer])
+        return block.mix(x, attended, tuple(rest)), k, v

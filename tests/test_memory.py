@@ -117,6 +117,11 @@ def test_the_integrity_check_notices_a_damaged_table(damage: Callable[[RollingKV
 # --- the network over memory is the network over the sequence -----------------------------------------------------
 
 
+def predict(generator: Generator, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: float) -> Tensor:
+    gates = generator.gates_at(condition, [tau])[0]
+    return generator.predict(noisy, estimate, generator.known(condition), gates, generator.read_memory())
+
+
 def both_ways(window: int, damage: Callable[[Generator], None] = lambda generator: None) -> Tensor:
     """Largest difference per tick of the sequence network and the memory network, over three times the memory."""
     time = 3 * SMALL.window + 2
@@ -131,9 +136,7 @@ def both_ways(window: int, damage: Callable[[Generator], None] = lambda generato
         sound = generator.snapshot()
         damage(generator)
         with torch.inference_mode():
-            predicted = generator.predict(
-                noisy[:, t], estimate[:, t], conditions[:, t], float(tau[0, t]), generator.read_memory()
-            )
+            predicted = predict(generator, noisy[:, t], estimate[:, t], conditions[:, t], float(tau[0, t]))
         differences.append((predicted - sequence[:, t]).abs().max())
         generator.restore(sound)
         generator.commit(clean[:, t], conditions[:, t])
@@ -172,7 +175,7 @@ def prediction_from(first_position: int) -> Tensor:
         generator.commit(clean[:, t], conditions[:, t])
     noise = torch.randn(1, SMALL.latent_dim, generator=torch.Generator().manual_seed(5))
     with torch.inference_mode():
-        return generator.predict(noise, torch.zeros_like(noise), conditions[:, 9], 0.0, generator.read_memory())
+        return predict(generator, noise, torch.zeros_like(noise), conditions[:, 9], 0.0)
 
 
 @pytest.mark.parametrize("first_position", [1, 1_000, 1_000_000])
