@@ -133,17 +133,17 @@ class Generator:
         return torch.tensor([list(values)] * len(self.last), dtype=torch.float32)
 
     def snapshot(self) -> dict[str, object]:
-        """All session state; later ticks do not change it."""
+        """All session state as numpy arrays and plain numbers; later ticks do not change it."""
         return {
             "memory": self.memory.snapshot(),
-            "last": self.last.clone(),
-            "before": self.before.clone(),
+            "last": self.last.cpu().numpy().copy(),
+            "before": self.before.cpu().numpy().copy(),
             "tick": self.tick,
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         self.memory.restore(snapshot["memory"])
-        self.last, self.before = snapshot["last"].clone(), snapshot["before"].clone()
+        self.last, self.before = (torch.from_numpy(snapshot[name].copy()) for name in ("last", "before"))
         self.tick = snapshot["tick"]
 
     def checksum(self, crc: int = 0) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,21 +76,21 @@ class RollingKVMemory:
         return torch.tensor(ages, device=self.keys.device)
 
     def snapshot(self) -> dict[str, object]:
-        """A copy that later writes cannot change."""
+        """A copy that later writes cannot change, as numpy arrays and plain numbers."""
         return {
-            "keys": self.keys.clone(), "values": self.values.clone(),
+            "keys": self.keys.cpu().numpy().copy(), "values": self.values.cpu().numpy().copy(),
             "positions": list(self.positions), "next_position": self.next_position,
         }  # fmt: skip
 
     def restore(self, snapshot: dict[str, object]) -> None:
         keys, values, positions = snapshot["keys"], snapshot["values"], snapshot["positions"]
         next_position = snapshot["next_position"]
-        assert isinstance(keys, Tensor)
-        assert isinstance(values, Tensor)
+        assert isinstance(keys, np.ndarray)
+        assert isinstance(values, np.ndarray)
         assert isinstance(positions, list)
         assert isinstance(next_position, int)
-        self.keys.copy_(keys)
-        self.values.copy_(values)
+        self.keys.copy_(torch.from_numpy(keys))
+        self.values.copy_(torch.from_numpy(values))
         self.positions = list(positions)
         self.next_position = next_position
         self.check_integrity()

@@ -28,8 +28,8 @@ BODY_WAVES_PX = (64.0, 32.0, 16.0, 8.0, 5.0, 3.2)
 LIGHT_WAVES_PX = (128.0, 64.0, 32.0, 16.0)
 MAP_CHANNELS = 8
 
-Window: TypeAlias = tuple[Tensor, Tensor, Tensor]
-"""Batch, row and column of each pixel of a square window: what indexes an image."""
+Window: TypeAlias = tuple[Tensor, Tensor, Tensor] | tuple[slice, slice, slice]
+"""Batch, rows and columns of a square window, one per image: what indexes images. Slices where there is one image."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Field(nn.Module):
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         gain, bias = self.modulate(condition)[:, None].chunk(2, -1)
-        return self.rest(F.relu(self.first(features) * (1 + gain) + bias))
+        return self.rest(F.relu(torch.addcmul(bias, self.first(features), 1 + gain)))
 
 
 def waves(local: Tensor, lengths_px: tuple[float, ...]) -> Tensor:
@@ -189,9 +189,10 @@ class SlotTokenizer(nn.Module):
         scene, slots = self.split(latent)
         image = self.background(scene)
         # The last slot is drawn first: slot 0 (the player) lies on top.
-        for k in reversed(range(self.config.slots)):
+        drawn = [k for k in reversed(range(self.config.slots)) if len(slots) > 1 or slots[0, k, 4] > -1]
+        for k in drawn:
             self.draw_light(image, scene, slots[:, k], k)
-        for k in reversed(range(self.config.slots)):
+        for k in drawn:
             self.draw_body(image, scene, slots[:, k], k)
         return image
 
@@ -209,7 +210,8 @@ class SlotTokenizer(nn.Module):
         self, patch: Tensor, index: Window, local: Tensor, scene: Tensor, slot: Tensor, k: int
     ) -> Tensor:
         """The patch `(batch, n, n, 3)` of an image under the slot's shadow and lights."""
-        features = torch.cat([waves(local, LIGHT_WAVES_PX), self.ground.permute(1, 2, 0)[index[1:]].flatten(1, 2)], -1)
+        ground = self._under(self.ground.permute(1, 2, 0), index).flatten(1, 2)
+        features = torch.cat([waves(local, LIGHT_WAVES_PX), ground], -1)
         shade, glow = self.light(features, self._condition(scene, slot, k)).float().chunk(2, -1)
         seen = self._seen(slot, index)
         lit = patch.flatten(1, 2) * (1 - shade * seen) + glow * seen
@@ -229,7 +231,13 @@ class SlotTokenizer(nn.Module):
 
     def _seen(self, slot: Tensor, index: Window) -> Tensor:
         presence = ((slot[:, 4] + 1) / 2).clamp(0, 1)
-        return (self.open_sky[index[1:]].sigmoid() * presence[:, None, None]).flatten(1)[..., None]
+        return (self._under(self.open_sky, index).sigmoid() * presence[:, None, None]).flatten(1)[..., None]
+
+    @staticmethod
+    def _under(still: Tensor, index: Window) -> Tensor:
+        """A map that belongs to all images, `(height, width, ...)`, in each image's window `(batch, n, n, ...)`."""
+        part = still[index[1:]]
+        return part[None] if isinstance(index[0], slice) else part
 
     def window(self, slot: Tensor, middle: Tensor, size: int) -> tuple[Window, Tensor]:
         """Pixel indices of a window around `middle`, and each pixel's coordinates in the object's own frame."""
@@ -240,11 +248,13 @@ class SlotTokenizer(nn.Module):
         corner = torch.minimum(corner.clamp(min=0), limit)
         step = torch.arange(size, device=slot.device)
         rows, columns = corner[:, 1:, None] + step[:, None], corner[:, :1, None] + step
-        rows, columns = torch.broadcast_tensors(rows, columns)
-        batch = torch.arange(len(slot), device=slot.device)[:, None, None].expand_as(rows)
         place = slot[:, :2] * POSITION_SCALE_PX + centre
         dx = columns + 0.5 - place[:, 0, None, None]
         dy = rows + 0.5 - place[:, 1, None, None]
         cos, sin = slot[:, 2, None, None], slot[:, 3, None, None]
         local = torch.stack([dx * cos + dy * sin, dy * cos - dx * sin], -1).flatten(1, 2)
-        return (batch, rows, columns), local
+        if len(slot) == 1:  # a view of the image costs nothing; gathering its pixels does
+            left, top = corner[0].tolist()
+            return (slice(None), slice(top, top + size), slice(left, left + size)), local
+        batch = torch.arange(len(slot), device=slot.device)[:, None, None]
+        return torch.broadcast_tensors(batch, rows, columns), local

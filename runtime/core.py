@@ -138,7 +138,11 @@ class WorldInfo:
 
 
 Snapshot: TypeAlias = Mapping[str, object]
-"""Everything a world needs to continue from here: opaque to the runtime, made and read by one world class."""
+"""Everything a world needs to continue from here, made and read by one world class.
+
+Plain data, so that it can be stored and compared without the world: nested mappings with string keys, lists, numpy
+arrays, numbers, strings, booleans and None. Arrays are copies: later ticks do not change a snapshot.
+"""
 
 
 @runtime_checkable

@@ -45,6 +45,11 @@ class SnapshotIsAView(ToyWorld):
         self.__dict__.update(snapshot)
 
 
+class SnapshotHoldsObjects(ToyWorld):
+    def snapshot(self) -> Snapshot:
+        return {**super().snapshot(), "ball": self._ball}
+
+
 class WritesInAdvance(ToyWorld):
     def advance(self, action: Action, plan: TickPlan) -> TickResult:
         self._trail = self._trail + np.float32(0.01)
@@ -88,6 +93,7 @@ CLAIMS = WorldContract
         (RandomChecksum, CLAIMS.test_a_reset_starts_the_same_world_again),
         (ForgetsTheTrail, CLAIMS.test_a_world_goes_on_from_a_snapshot_as_if_nothing_had_happened),
         (SnapshotIsAView, CLAIMS.test_a_world_goes_on_from_a_snapshot_as_if_nothing_had_happened),
+        (SnapshotHoldsObjects, CLAIMS.test_a_snapshot_is_plain_data),
         (WritesInAdvance, CLAIMS.test_advance_reads_the_state_and_only_commit_writes_it),
         (StopsAnywhere, CLAIMS.test_the_gate_is_asked_only_at_rungs_below_the_plan),
         (DeafWorld, CLAIMS.test_other_inputs_lead_elsewhere),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -25,6 +25,15 @@ def play(world: World, actions: Sequence[Action], steps: int | None = None) -> l
 
 def advance(world: World, action: Action, steps: int | None = None) -> TickResult:
     return world.advance(action, TickPlan(steps or world.info.ladder[0], FAR_NS))
+
+
+def is_plain(value: object) -> bool:
+    """Whether a snapshot can be stored and compared without the code of its world."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(part) for key, part in value.items())
+    if isinstance(value, list):
+        return all(is_plain(part) for part in value)
+    return value is None or type(value) in {bool, int, float, str, np.ndarray}
 
 
 class WorldContract:
@@ -158,6 +167,10 @@ class WorldContract:
         world.restore(saved)
         assert world.checksum() == checksum
         assert play(world, actions[3:]) == straight_on
+
+    def test_a_snapshot_is_plain_data(self, world: World) -> None:
+        play(world, self.busy_actions(world)[:2])
+        assert is_plain(world.snapshot())
 
     def test_a_snapshot_fits_a_new_world_of_the_same_kind(self, world: World) -> None:
         actions = self.busy_actions(world)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from runtime.core import Action, Clock, Frame, MonotonicClock, Snapshot, StatePart, TickPlan, TickResult, WorldInfo
 from worlds.circuit.render import Renderer
-from worlds.circuit.simulator import SEED_CONTROLS, TIMES, WEATHERS, Simulator, State, controls_of
+from worlds.circuit.simulator import SEED_CONTROLS, TIMES, WEATHERS, Car, Simulator, State, controls_of
 from worlds.prompts import parse_prompt
 
 GROUPS = {"weather": WEATHERS, "time": TIMES}
@@ -82,11 +83,11 @@ class TeacherWorld:
 
     def snapshot(self) -> Snapshot:
         assert not self._awaits_commit, "snapshot between advance and commit"
-        return {"state": self._state, "frame": self._frame.copy()}
+        return {"state": plain_state(self._state), "frame": self._frame.copy()}
 
     def restore(self, snapshot: Snapshot) -> None:
         state: dict[str, Any] = dict(snapshot)
-        self._state, self._frame = state["state"], state["frame"].copy()
+        self._state, self._frame = state_of(state["state"]), state["frame"].copy()
         self._awaits_commit = False
 
     def checksum(self) -> int:
@@ -106,8 +107,6 @@ class SideBySide:
     """Two worlds under the same actions, pictures joined left and right. The left one is the one measured."""
 
     def __init__(self, left: Any, right: Any) -> None:
-        from dataclasses import replace
-
         self._left, self._right = left, right
         self.info = replace(left.info, width_px=left.info.width_px + right.info.width_px)
 
@@ -146,6 +145,17 @@ class SideBySide:
     def close(self) -> None:
         self._left.close()
         self._right.close()
+
+
+def plain_state(state: State) -> dict[str, Any]:
+    """A simulator state as plain data."""
+    return asdict(state) | {"weather": list(state.weather), "time": list(state.time)}
+
+
+def state_of(plain: Mapping[str, Any]) -> State:
+    cars = {name: Car(**plain[name]) for name in ("player", "rival")}
+    blends = {name: tuple(plain[name]) for name in ("weather", "time")}
+    return State(**{**plain, **cars, **blends})
 
 
 def _joined(left: Frame, right: Frame) -> Frame:

@@ -16,7 +16,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -185,7 +185,7 @@ class ToyWorld:
             "seed": self._seed,
             "tick": self._tick,
             "light": self._light,
-            "ball": self._ball,
+            "ball": asdict(self._ball),
             "trail": self._trail.copy(),
             "frame": self._frame.copy(),
         }
@@ -194,7 +194,7 @@ class ToyWorld:
         """Continue from a snapshot; a tick that was never committed is forgotten."""
         state: dict[str, Any] = dict(snapshot)
         self._seed, self._tick = state["seed"], state["tick"]
-        self._light, self._ball = state["light"], state["ball"]
+        self._light, self._ball = state["light"], Ball(**state["ball"])
         self._trail, self._frame = state["trail"].copy(), state["frame"].copy()
         self._awaits_commit = False
 
