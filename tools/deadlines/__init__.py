@@ -1,0 +1,1 @@
+"""Deadlines under load: shaped loads, an antagonist that takes a core, drift; see `bench`."""
