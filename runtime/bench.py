@@ -15,18 +15,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from controllers.bots import make_bot
 from runtime import metrics
+from runtime.controls import SessionControls
 from runtime.core import Clock, MonotonicClock, TickPlan
 from runtime.display import NullDisplay
 from runtime.governor import AdaptiveGovernor
+from runtime.instruments import InstrumentOptions, Instruments
 from runtime.loop import Loop, period_ns
-from runtime.session import Observers, OnEveryTick, make_report, progress_bar
 from runtime.startup import OpenWorld, StartUp, check_folder, open_world, patience
-from runtime.telemetry import Telemetry
+from runtime.terminal import OnEveryTick, progress_bar
 
 SCHEMA = "nextframe.bench/1"
 STARTS = 3
@@ -95,11 +97,17 @@ def measure_rung(opened: OpenWorld, steps: int, seconds: float, clock: Clock) ->
 
 def measure_paced(opened: OpenWorld, ticks: int, clock: Clock) -> dict[str, Any]:
     """The report of a session at the world's own rate, no display, a bot at the controls."""
-    info, telemetry, startup = opened.info, Telemetry(), StartUp()
+    info, controls = opened.info, SessionControls()
     tick_period_ns = period_ns(info.tick_hz)
     deadline_ns = int(tick_period_ns)
     opened.world.reset(0)
-    with progress_bar("at the world's own rate", ticks, float(ticks / info.tick_hz)) as advance:
+    with ExitStack() as stack:
+        instruments = stack.enter_context(
+            Instruments(
+                InstrumentOptions(), info.name, controls, tick_period_ns=tick_period_ns, deadline_ns=deadline_ns
+            )
+        )
+        advance = stack.enter_context(progress_bar("at the world's own rate", ticks, float(ticks / info.tick_hz)))
         Loop(
             opened.world,
             make_bot("wander", info.actions),
@@ -108,9 +116,11 @@ def measure_paced(opened: OpenWorld, ticks: int, clock: Clock) -> dict[str, Any]
             clock,
             tick_period_ns=tick_period_ns,
             deadline_ns=deadline_ns,
-            observer=Observers(telemetry, OnEveryTick(advance)),
+            observer=instruments.observer(opened.world, OnEveryTick(advance)),
+            controls=controls,
+            probe=instruments.probe,
         ).run(ticks)
-    return make_report(telemetry, opened, startup, clock="real", deadline_ns=deadline_ns)
+        return instruments.report(opened, StartUp(), clock="real", governor_name="adaptive")
 
 
 def _start_in_a_fresh_process(name: str) -> dict[str, float]:

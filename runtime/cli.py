@@ -44,6 +44,11 @@ PromptText = Annotated[str | None, typer.Option(help='A prompt to begin with, su
 SideBySide = Annotated[bool, typer.Option("--side-by-side", help="Show the simulator beside the network.")]
 OutFolder = Annotated[Path, typer.Option(help="Where artefacts go.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JSON document on the last line.")]
+Load = Annotated[
+    str | None, typer.Option(help="Cost put into ticks: step:ms=15,from=5,to=15", metavar="SHAPE")
+]
+Trace = Annotated[Path | None, typer.Option(help="Write a Chrome/Perfetto trace.", metavar="F.json")]
+MetricsPort = Annotated[int | None, typer.Option(help="Serve Prometheus metrics; 0 for any port.", min=0, max=65535)]
 
 
 @app.command()
@@ -60,12 +65,16 @@ def play(
     prompt: PromptText = None,
     ticks: Annotated[int | None, typer.Option(help="End after so many ticks.", min=1)] = None,
     out: OutFolder = Path("out"),
+    load: Load = None,
+    trace: Trace = None,
+    metrics_port: MetricsPort = None,
 ) -> int:
     """Open a window and play; without a display, play headless for 30 s into a video and a report."""
     from runtime.play import PlayOptions, play_world
 
     options = PlayOptions(
-        world, side_by_side, seed, steps, smooth, bindings, record, overwrite, prompt, ticks, out
+        world, side_by_side, seed, steps, smooth, bindings, record, overwrite, prompt, ticks, out, load, trace,
+        metrics_port,
     )  # fmt: skip
     return play_world(options, _startup())
 
@@ -96,22 +105,32 @@ def run(
     out: OutFolder = Path("out"),
     as_json: AsJson = False,
     warmup_ticks: Annotated[int, typer.Option(help="The first of the ticks, counted in no number.", min=0)] = 0,
+    quality: Annotated[
+        str | None, typer.Option(help="adaptive, fixed:STEPS or trace:FILE.", metavar="HOW", show_default="adaptive")
+    ] = None,
+    load: Load = None,
+    trace: Trace = None,
+    metrics_port: MetricsPort = None,
 ) -> int:
     """Run a headless session and write a video, a contact sheet and a report."""
     from runtime import report as reports
-    from runtime.session import INTERRUPTED, SessionOptions, run_session
+    from runtime.session import SessionOptions, run_session
+    from runtime.terminal import INTERRUPTED
 
     if deadline_ms is not None and not 0.001 <= deadline_ms <= 60_000:
         raise NextframeError(f"--deadline-ms: expected 0.001 to 60000, got {deadline_ms}")
     options = SessionOptions(
         world, ticks, script, bot, idle, clock.value, deadline_ms, steps, seed, prompt, side_by_side, record, overwrite,
-        video, contact_sheet, report, out, not no_video, warmup_ticks,
+        video, contact_sheet, report, out, not no_video, warmup_ticks, quality, load, trace, metrics_port,
     )  # fmt: skip
     outcome = run_session(options, _startup())
+    shortage = reports.shortage(outcome.report, max_miss_rate)
     code = INTERRUPTED if outcome.interrupted else reports.exit_code(outcome.report, max_miss_rate)
     print_outcome(outcome.report, outcome.written, max_miss_rate)
     if outcome.interrupted:
         print(f"stopped after {outcome.report['ticks']} of {ticks} ticks; everything up to there is written")
+    if shortage is not None:
+        print(f"nextframe: {shortage}", file=sys.stderr)
     if as_json:
         print(json.dumps(outcome.report))
     return code

@@ -7,6 +7,7 @@ the numbers mean for a miss is decided in `causes`.
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ class HostUse(NamedTuple):
 
     `run_delay_ns`: runnable, but another thread had the core (Linux schedstat; 0 elsewhere). `gc_ns`: in Python's
     garbage collector, whichever thread ran it, since it holds up all of them. `preemptions`: involuntary switches.
+    `system_ns`: the kernel's share of the CPU time. Most kernels sample it, so it is good to some milliseconds.
     """
 
     cpu_ns: int = 0
@@ -32,6 +34,10 @@ class HostUse(NamedTuple):
     minor_faults: int = 0
     major_faults: int = 0
     preemptions: int = 0
+    system_ns: int = 0
+
+
+NO_USE = HostUse()
 
 
 class Probe(Protocol):
@@ -49,14 +55,14 @@ class NullProbe:
         pass
 
     def use(self) -> HostUse:
-        return HostUse()
+        return NO_USE
 
     def close(self) -> None:
         pass
 
 
 class HostProbe:
-    """Counts between `begin` and `use`, both called by the thread that ticks. `close` takes the collector's hook out."""
+    """Counts between `begin` and `use`, both called by the thread that ticks. `close` removes the collector's hook."""
 
     def __init__(self) -> None:
         self._thread = 0
@@ -94,11 +100,13 @@ class HostProbe:
             self._schedstat = None
 
     def _read(self) -> HostUse:
-        minor = major = preemptions = 0
+        minor = major = preemptions = system_ns = 0
         if resource is not None and hasattr(resource, "RUSAGE_THREAD"):
             usage = resource.getrusage(resource.RUSAGE_THREAD)
             minor, major, preemptions = usage.ru_minflt, usage.ru_majflt, usage.ru_nivcsw
-        return HostUse(time.thread_time_ns(), self._run_delay_ns(), self._gc_ns, minor, major, preemptions)
+            system_ns = round(usage.ru_stime * 1e9)
+        cpu_ns, run_delay_ns = time.thread_time_ns(), self._run_delay_ns()
+        return HostUse(cpu_ns, run_delay_ns, self._gc_ns, minor, major, preemptions, system_ns)
 
     def _run_delay_ns(self) -> int:
         if self._schedstat is None:
@@ -115,3 +123,20 @@ class HostProbe:
         elif self._gc_began_ns:
             self._gc_ns += time.monotonic_ns() - self._gc_began_ns
             self._gc_began_ns = 0
+
+
+MEASURED_PAGES = 256
+
+
+def measure_fault_ns() -> int:
+    """What one page fault costs here: the time to touch fresh pages, best of three. Takes a few milliseconds, once."""
+    return min(_touch_fresh_ns(MEASURED_PAGES) for _ in range(3)) // MEASURED_PAGES
+
+
+def _touch_fresh_ns(pages: int) -> int:
+    """CPU time, so that a busy machine does not make faults look dear."""
+    with mmap.mmap(-1, pages * mmap.PAGESIZE) as memory:
+        began_ns = time.thread_time_ns()
+        for offset in range(0, len(memory), mmap.PAGESIZE):
+            memory[offset] = 1
+        return max(1, time.thread_time_ns() - began_ns)

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 
 from runtime.controls import SessionControls
 from runtime.core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
-from runtime.host import HostUse, NullProbe, Probe
+from runtime.host import NO_USE, HostUse, NullProbe, Probe
 
 CLOCK_GAP_NS = 250_000_000
 """Later than this is no slow tick but a stopped machine; Bevy gives up the same stretch of time."""
@@ -64,7 +64,7 @@ class TickRecord:
     resumed: bool
     input_event_ns: int | None
     reason: str
-    host: HostUse = HostUse()
+    host: HostUse = NO_USE
 
     @property
     def response_ns(self) -> int:
@@ -164,7 +164,8 @@ class Loop:
 
     `tick_period_ns`: exact period, see `period_ns`. `deadline_ns`: from release to first frame presented. `seed`: of
     later resets that name none. `reset_seeds`: tick -> seed, from a recording, for resets that named one.
-    `checksum_every`: ticks between checksums given to the recorder, 0 for never. `probe`: what the machine does meanwhile.
+    `checksum_every`: ticks between checksums given to the recorder, 0 for never. `probe`: what the machine does
+    meanwhile.
     """
 
     def __init__(
@@ -249,7 +250,7 @@ class Loop:
 
         gap = woke_after_gap or (times.late_ns(self._deadline_ns) > CLOCK_GAP_NS and not self._gap_before)
         lost_slots = self._move_timetable(present_ns, times.commit_end_ns, gap)
-        record = self._measure(times, plan, result, gap, lost_slots, host)
+        record = self._measure(times, plan, result, gap=gap, lost_slots=lost_slots, host=host)
         self._record(action, result.steps_applied, gap, event)
         self._governor.observe(record)
         self._observer.observe(record)
@@ -271,7 +272,7 @@ class Loop:
         return int(self._dilation_ns // self._timetable.period_ns - lost_before)
 
     def _measure(
-        self, times: _Times, plan: TickPlan, result: TickResult, gap: bool, lost_slots: int, host: HostUse
+        self, times: _Times, plan: TickPlan, result: TickResult, *, gap: bool, lost_slots: int, host: HostUse
     ) -> TickRecord:
         late_ns = 0 if gap else times.late_ns(self._deadline_ns)
         frames, steps = len(result.frames), result.steps_applied

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controllers.replayed import ReplayController
+from runtime.album import Pictures
 from runtime.controls import SessionControls
 from runtime.core import FixedClock, ReplayError
 from runtime.display import NullDisplay
 from runtime.governor import TraceGovernor
 from runtime.loop import Loop, period_ns
 from runtime.replay import Replay, ReplayVerifier, check_fits, read_replay
-from runtime.session import INTERRUPTED, OnEveryTick, Pictures, Signals, progress_bar
 from runtime.startup import StartUp, check_folder, open_world, patience
+from runtime.terminal import INTERRUPTED, OnEveryTick, Signals, progress_bar
 from runtime.video import VideoWriter
 
 

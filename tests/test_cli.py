@@ -19,6 +19,7 @@ from runtime.cli import run_command
 from runtime.registry import WORLDS_FOLDER
 from runtime.replay import read_replay
 from runtime.startup import StartUp, default_threads, process_start_ns
+from tools.trace_check import check_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,10 +98,48 @@ def test_a_run_of_warm_up_alone_has_measured_nothing(nextframe: Run) -> None:
 
 
 def test_a_deadline_nobody_can_meet_misses_the_target(nextframe: Run) -> None:
-    session = ["run", "toy", "--ticks", "6", "--idle", "--no-video", "--deadline-ms", "0.001"]
+    session = ["run", "toy", "--ticks", "20", "--idle", "--no-video", "--deadline-ms", "0.001"]
     assert nextframe(*session, "--max-miss-rate", "0.5")[0] == 1
     assert nextframe(*session, "--max-miss-rate", "1")[0] == 0
     assert nextframe(*session)[0] == 0
+
+
+def test_a_run_too_short_to_decide_is_no_pass(nextframe: Run) -> None:
+    code, _, error = nextframe(*toy("--no-video", "--max-miss-rate", "0.01"))
+    assert code == 2
+    assert "needs 100 measured ticks, this session has 40" in error
+    assert nextframe(*toy("--no-video", "--max-miss-rate", "0.05"))[0] == 0
+
+
+def test_a_load_costs_time_and_stands_in_the_report(nextframe: Run) -> None:
+    session = ["run", "toy", "--ticks", "30", "--idle", "--no-video", "--json", "--load", "steady:ms=60,on=condition"]
+    report = json.loads(nextframe(*session, "--deadline-ms", "50")[1].splitlines()[-1])
+    assert report["miss_rate"] == 1
+    assert len(report["series"]["load_ms"]) == 30
+    assert min(report["series"]["load_ms"]) >= 60, "a load is CPU time: on a busy machine it lasts longer"
+    assert sum(report["miss_causes"].values()) == 30
+
+
+def test_quality_can_be_scripted_by_tick(nextframe: Run, tmp_path: Path) -> None:
+    levels = tmp_path / "levels.txt"
+    levels.write_text("1 1 2 4 4", encoding="utf-8")
+    report = json.loads(nextframe(*toy("--no-video", "--json", "--quality", f"trace:{levels}"))[1].splitlines()[-1])
+    assert report["series"]["steps"] == [1, 1, 2] + [4] * 37
+    assert nextframe(*toy("--quality", "fixed:3"))[0] == 2
+    assert nextframe(*toy("--quality", "fixed:2", "--steps", "2"))[0] == 2
+
+
+def test_a_trace_of_a_session_is_sound(nextframe: Run, tmp_path: Path) -> None:
+    code, out, _ = nextframe(*toy("--no-video", "--trace", str(tmp_path / "new" / "t.json")))
+    assert code == 0
+    assert "trace:" in out
+    assert check_file(tmp_path / "new" / "t.json").problems == []
+
+
+def test_metrics_are_served_where_it_is_said(nextframe: Run) -> None:
+    code, out, _ = nextframe(*toy("--no-video", "--metrics-port", "0"))
+    assert code == 0
+    assert "metrics: http://127.0.0.1:" in out
 
 
 def test_forced_steps_are_applied(nextframe: Run) -> None:

@@ -68,7 +68,7 @@ def decoder_loss(tokenizer: SlotTokenizer, frames: Tensor, latents: Tensor) -> T
         ahead = slot[:, 2:4] * (LIGHT_AHEAD_PX / POSITION_SCALE_PX)
         index, local = tokenizer.window(slot, slot[:, :2] + ahead, LIGHT_PX)
         lit = tokenizer.lit_patch(background[index], index, local, scene, slot, k)
-        outside = ((local[..., 0].abs() > 11.5) | (local[..., 1].abs() > 7)).float().view(index[1].shape)
+        outside = ((local[..., 0].abs() > 11.5) | (local[..., 1].abs() > 7)).float().view(frames[index].shape[:-1])
         error = (lit - frames[index].float() / 255).square().mean(-1) * outside
         loss = loss + (error.mean((1, 2)) * apart).mean()
         index, local = tokenizer.window(slot, slot[:, :2], BODY_PX)

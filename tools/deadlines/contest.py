@@ -20,7 +20,7 @@ from runtime.core import Controller, MonotonicClock
 from runtime.governor import FixedGovernor
 from runtime.host import HostProbe
 from runtime.loop import Governor, TickRecord, period_ns
-from runtime.session import script_path
+from runtime.parts import script_path
 from runtime.startup import OpenWorld, StartUp, check_folder, open_world
 from tools.deadlines.antagonist import Antagonist
 from tools.deadlines.measure import LEAST_TICKS, Row, Verdict, adaptive, play, summary

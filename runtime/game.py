@@ -1,0 +1,220 @@
+"""One windowed session from the first tick to the last: events in, pictures out, and what the keys do.
+
+The world ticks on a thread of its own; this one pumps events and presents. Part of the composition root.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from controllers.human import HumanController
+from runtime.controls import SessionControls
+from runtime.core import MonotonicClock
+from runtime.governor import AdaptiveGovernor
+from runtime.input import InputLatch
+from runtime.instruments import InstrumentOptions, Instruments
+from runtime.load import LoadedWorld, parse_load
+from runtime.loop import Loop, period_ns
+from runtime.panel import SwitchedRecorder, WindowLatency
+from runtime.parts import deadline_of, make_recorder, write_report
+from runtime.screen import Screen
+from runtime.startup import OpenWorld, StartUp
+from runtime.terminal import Signals
+from runtime.threaded import FrameMailbox, GeneratorThread
+from runtime.video import write_png
+
+if TYPE_CHECKING:
+    from runtime.play import PlayOptions
+
+IDLE_SLEEP_S = 0.002
+"""Between looks at events and mailbox while there is nothing to show: a keypress waits no longer than this."""
+
+
+class WarmingLoop(Loop):
+    """A loop that warms its world on the thread it runs on, then ticks: `on_warm` is called in between."""
+
+    on_warm: Callable[[], None] = staticmethod(lambda: None)
+
+    def run(self, ticks: int | None = None) -> None:
+        self._world.warm_up()
+        self.on_warm()
+        super().run(ticks)
+
+
+class Game:
+    """One windowed session from the first tick to the last."""
+
+    def __init__(
+        self, options: PlayOptions, opened: OpenWorld, *, latch: InputLatch, screen: Screen, startup: StartUp
+    ) -> None:
+        info, clock = opened.info, MonotonicClock()
+        self._options, self._opened, self._screen, self._startup = options, opened, screen, startup
+        self._panel = screen.panel
+        self._controls = SessionControls()
+        self._deadline_ns = deadline_of(opened.found, None)
+        self._mailbox = FrameMailbox(clock, self._controls)
+        self._controller = HumanController(latch, screen.panel.bindings, info.actions)
+        tick_period_ns = period_ns(info.tick_hz)
+        self._instruments = Instruments(
+            InstrumentOptions(trace=options.trace, bursts=options.out, metrics_port=options.metrics_port),
+            info.name,
+            self._controls,
+            tick_period_ns=tick_period_ns,
+            deadline_ns=self._deadline_ns,
+        )
+        self._latency = WindowLatency()
+        self._recorder = SwitchedRecorder(self._panel.note_action)
+        self._recording = options.record
+        if options.record is not None:
+            self._recorder.start(
+                make_recorder(options.record, opened, options.seed, overwrite=options.overwrite), at_once=True
+            )
+        if options.steps is not None:
+            self._controls.lock_quality(options.steps)
+        if options.prompt is not None:
+            self._controller.set_prompt(options.prompt)
+        world = opened.world if options.load is None else LoadedWorld(opened.world, parse_load(options.load), clock)
+        self._loop = WarmingLoop(
+            world,
+            self._controller,
+            self._mailbox,
+            AdaptiveGovernor(
+                info.ladder,
+                clock,
+                tick_deadline_ns=self._deadline_ns,
+                tick_period_ns=int(tick_period_ns),
+                controls=self._controls,
+            ),
+            clock,
+            tick_period_ns=tick_period_ns,
+            deadline_ns=self._deadline_ns,
+            observer=self._instruments.observer(world, self._latency),
+            recorder=self._recorder,
+            controls=self._controls,
+            seed=options.seed,
+            probe=self._instruments.probe,
+        )
+        self._panel.connect(opened, self._instruments.telemetry, self._latency, self._controls, self._recorder)
+        self._commands: dict[str, Callable[[], None]] = {
+            "pause": self._pause,
+            "single_tick": self._single_tick,
+            "reset": self._reset,
+            "quality_up": lambda: self._lock_quality(1),
+            "quality_down": lambda: self._lock_quality(-1),
+            "quality_unlock": self._unlock_quality,
+            "screenshot": self._screenshot,
+            "record": self._record,
+            "help": self._panel.toggle_help,
+            "hud": self._panel.toggle_stats,
+            "quit": self._controls.request_stop,
+        }
+
+    def play(self, signals: Signals) -> int:
+        """Until the player quits, the ticks are up, or Ctrl-C; then the recording and the report are written."""
+        if any(binding.control in ("mouse:dx", "mouse:dy") for binding in self._panel.bindings.bindings):
+            self._screen.window.capture_mouse(True)
+        self._startup.restart_phase()
+        self._loop.on_warm = lambda: self._startup.mark("warmup")
+        thread = GeneratorThread(self._loop)
+        thread.start(self._options.ticks)
+        try:
+            with thread:
+                while thread.running and not self._controls.stopping:
+                    self._turn()
+                    if signals.received:
+                        self._controls.request_stop()
+        finally:
+            self._recorder.close()
+        return self._finish()
+
+    def close(self) -> None:
+        self._instruments.close()
+
+    def _turn(self) -> None:
+        """Events in, one picture out if there is something new."""
+        commands = [*self._screen.commands, *self._screen.window.pump()]
+        self._screen.commands = []
+        for command in commands:
+            self._obey(command)
+        taken = self._mailbox.take(self._controls.generation)
+        if taken is not None:
+            frame, frame_id = taken
+            self._latency.shown(frame_id, self._screen.show(frame))
+            self._startup.first_frame()
+            return
+        self._screen.refresh(now=bool(commands) or self._panel.typing_changed(self._screen.window.text_being_typed))
+        time.sleep(IDLE_SLEEP_S)
+
+    def _obey(self, command: str) -> None:
+        if command.startswith("prompt:"):
+            text = command.removeprefix("prompt:")
+            self._controller.set_prompt(text)
+            self._panel.say(self._panel.understood(text))
+        elif command in self._commands:
+            self._commands[command]()
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        self._controls.toggle_pause()
+
+    def _single_tick(self) -> None:
+        self._controls.request_single_tick()
+        self._panel.say("one tick")
+
+    def _reset(self) -> None:
+        self._controls.request_reset()
+        self._panel.say("the world starts anew")
+
+    def _lock_quality(self, direction: int) -> None:
+        ladder = self._opened.info.ladder
+        live = self._instruments.telemetry.live()
+        now = self._controls.locked_quality or (live.rung if live is not None else ladder[-1])
+        index = ladder.index(now) + direction if now in ladder else len(ladder) - 1
+        steps = ladder[max(0, min(len(ladder) - 1, index))]
+        self._controls.lock_quality(steps)
+        self._panel.say(f"quality locked at {steps} denoise step{'' if steps == 1 else 's'}")
+
+    def _unlock_quality(self) -> None:
+        self._controls.lock_quality(None)
+        self._panel.say("quality follows the deadline again")
+
+    def _screenshot(self) -> None:
+        path = self._options.out / f"screenshot-{_now()}.png"
+        write_png(path, self._screen.display.screenshot(with_overlay=False))
+        self._panel.say(f"saved {path}")
+
+    def _record(self) -> None:
+        if self._recorder.active:
+            self._recorder.close()
+            self._panel.say(f"recording saved: {self._recording}")
+            return
+        self._recording = self._options.out / f"recording-{_now()}.nfr"
+        self._recorder.start(make_recorder(self._recording, self._opened, self._options.seed))
+        self._controls.request_reset(self._options.seed)
+        self._panel.say(f"recording from a reset, which every recording starts with: {self._recording}", seconds=5)
+
+    def _finish(self) -> int:
+        from runtime.cli import print_outcome
+
+        report = self._instruments.report(
+            self._opened, self._startup, clock="real", governor_name="adaptive", load=self._options.load
+        )
+        if (waits := self._latency.percentiles_ms()) is not None:
+            report["input_to_present_ms"] = waits  # in a window: to the end of the flip, not to the mailbox
+        written = self._instruments.close()
+        written["report"] = write_report(self._options.out / "report.json", report)
+        if self._recording is not None:
+            written["recording"] = self._recording
+        print_outcome(report, written)
+        sys.stdout.flush()
+        return 0
+
+
+def _now() -> str:
+    """For file names: local time to the hundredth of a second, so that two shots do not share a name."""
+    now = time.time()
+    return time.strftime("%Y%m%d-%H%M%S", time.localtime(now)) + f"-{int(now % 1 * 100):02d}"
