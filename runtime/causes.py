@@ -79,7 +79,7 @@ class MissLog:
 
     `warmup_ticks`: the first ticks teach what is usual, but their misses are neither counted nor kept. `seed`: of the
     sample. `fault_ns`: what a page fault costs here, see `host.measure_fault_ns`. A tick in time costs 3 us, a miss
-    about 200.
+    about 40.
     """
 
     def __init__(self, *, warmup_ticks: int = 0, seed: int = 0, fault_ns: float = DEFAULT_FAULT_NS) -> None:

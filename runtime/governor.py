@@ -1,18 +1,18 @@
 """Chooses how many denoise steps a tick may take, so that frames come on time.
 
-Owns the cost model, the rules for going down and up the ladder, and the mid-tick gate. Knows nothing of worlds,
-devices or frames: it reads tick records and returns plans.
+Owns the cost model, the rules for going down and up the ladder, the mid-tick gate and the hold below the lowest rung.
+Knows nothing of worlds, devices or frames: it reads tick records and returns plans.
 
 Cost of a tick at k steps: C(k) = F + k*S, learned from stage timings one tick late (no device is ever waited for).
-The predictor takes the worse of a p95 (hiccups that keep coming back) and of the last four ticks (a load that just
-rose). In simulation this missed less than mean-of-15 rules and switched less than last-frame rules.
+docs/governor.md says why each rule is there and what it was measured to do.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from itertools import islice, pairwise
+from typing import NamedTuple, TypeAlias
 
 from runtime.controls import SessionControls
 from runtime.core import Clock, StepGate, TickPlan
@@ -20,66 +20,102 @@ from runtime.loop import TickRecord
 
 WINDOW_TICKS = 64
 RECENT_TICKS = 4
-CLIP = 3.0
-"""Samples count at most this many times the window mean: one page fault must not cost a rung for 64 ticks."""
-BUDGET = 0.95
-"""Share of the deadline that plans may fill; the rest is for what no model sees coming."""
-RAISE_AFTER_TICKS = 30
-DWELL_TICKS = 3
-PANIC_MISSES = 2
+TAKE_BUDGET, KEEP_BUDGET = 0.95, 0.97
+"""Shares of the deadline: a rung is taken when it is expected to need no more than the first, and left above the
+second. With one number for both, a load that sits on it made 7 switches in 100 ticks; with two it makes none."""
+GATE_BUDGET = 0.98
+"""What a tick under way may fill. More than a kept rung may need, so that no rung is planned and cut every time."""
+RAISE_AFTER_TICKS = 12
+MISSES_ALLOWED, MISS_WINDOW_TICKS = 2, 100
+CUTS_IN_A_ROW = 3
+SLOWDOWN_LIMIT = 3.0
+HOLD_ABOVE, HOLD_BELOW = 0.925, 0.85
+"""Shares of the deadline at which the hold begins and ends (Valve, The Lab's ValveCamera.cs)."""
+
+Fits: TypeAlias = Callable[[int], bool]
+"""Whether this number of denoise steps fits."""
 
 
-class CostWindow:
-    """The last 64 samples of one cost, in ns, and what to expect of the next."""
+class CostSample(NamedTuple):
+    """What one tick cost, in ns.
 
-    def __init__(self) -> None:
-        self._samples: deque[float] = deque(maxlen=WINDOW_TICKS)
-
-    def add(self, sample_ns: float) -> None:
-        self._samples.append(max(0.0, sample_ns))
-
-    def predict_ns(self) -> float:
-        """max(p95 of the window, mean of its last four), clipped; 0 while nothing is known."""
-        if not self._samples:
-            return 0.0
-        limit = CLIP * sum(self._samples) / len(self._samples)
-        clipped = [min(sample, limit) for sample in self._samples]
-        recent = clipped[-RECENT_TICKS:]
-        return max(_p95(clipped), sum(recent) / len(recent))
-
-
-def _p95(values: Sequence[float]) -> float:
-    """numpy's linear percentile, without its 50 us per call."""
-    ordered = sorted(values)
-    position = 0.95 * (len(ordered) - 1)
-    low = int(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (position - low) * (ordered[high] - ordered[low])
-
-
-class CostModel:
-    """C(k) = F + k*S for one world on one device.
-
-    `tail`: the part of F after the last denoise step (decode, present). `commit` comes after the picture, but the
-    next tick cannot start before its end.
+    `fixed_ns`: start to picture, less steps times `step_ns`; a hiccup in a denoise step is in here. `head_ns`: before
+    the first denoise step. `tail_ns`: after the last one (decode, present). `commit_ns`: after the picture.
     """
 
-    def __init__(self) -> None:
-        self._fixed, self._step, self._tail, self._commit = (CostWindow() for _ in range(4))
-        self.fixed_ns = self.step_ns = self.tail_ns = self.commit_ns = 0.0
-
-    def learn(self, record: TickRecord) -> None:
-        denoise_ns = sum(record.step_ns) or record.stage_ns.get("denoise", 0)
-        commit_ns = record.stage_ns.get("commit", 0)
-        self._step.add(denoise_ns / record.steps_applied)
-        self._fixed.add(record.present_ns - record.poll_ns - denoise_ns)
-        self._tail.add(record.present_ns - record.emit_ns + record.stage_ns.get("decode", 0))
-        self._commit.add(commit_ns)
-        self.fixed_ns, self.step_ns = self._fixed.predict_ns(), self._step.predict_ns()
-        self.tail_ns, self.commit_ns = self._tail.predict_ns(), self._commit.predict_ns()
+    fixed_ns: float
+    step_ns: float
+    head_ns: float
+    tail_ns: float
+    commit_ns: float
 
     def response_ns(self, steps: int) -> float:
         return self.fixed_ns + steps * self.step_ns
+
+
+def sample_of(record: TickRecord) -> CostSample:
+    """The costs in a record. A step costs the lower median of the tick's steps: one hiccup is not multiplied by k.
+
+    Counted from when the loop was free for the tick, so waking late is a cost and waiting for a commit is not.
+    """
+    denoise_ns = sum(record.step_ns) or record.stage_ns.get("denoise", 0)
+    decode_ns = record.stage_ns.get("decode", 0)
+    each_ns: list[float] = [*sorted(record.step_ns)] or [denoise_ns / record.steps_applied]
+    step_ns = each_ns[(len(each_ns) - 1) // 2]
+    return CostSample(
+        fixed_ns=max(0.0, record.present_ns - record.start_ns - record.steps_applied * step_ns),
+        step_ns=step_ns,
+        head_ns=max(0.0, record.emit_ns - record.poll_ns - denoise_ns - decode_ns),
+        tail_ns=max(0.0, record.present_ns - record.emit_ns + decode_ns),
+        commit_ns=record.stage_ns.get("commit", 0),
+    )
+
+
+def high_mark(values: Sequence[float]) -> float:
+    """The value that one sample in twenty exceeds, and at least one where there are two or more; 0 for none."""
+    if len(values) < 2:
+        return max(values, default=0.0)
+    return sorted(values)[-1 - max(1, len(values) // 20)]
+
+
+def expected_ns(values: Sequence[float]) -> float:
+    """The worse of the window's high mark and the second worst of the last four.
+
+    One hiccup moves neither; two dear ticks of four are a load that rose.
+    """
+    return max(high_mark(values), high_mark(values[-RECENT_TICKS:]))
+
+
+class CostModel:
+    """C(k) = F + k*S over the last 64 ticks, by sample, so that F and S need not be bad in the same tick to count."""
+
+    def __init__(self) -> None:
+        self._samples: deque[CostSample] = deque(maxlen=WINDOW_TICKS)
+        self.head_ns = self.step_ns = self.tail_ns = 0.0
+
+    def learn(self, sample: CostSample) -> None:
+        self._samples.append(sample)
+        self.head_ns = high_mark([known.head_ns for known in self._samples])
+        self.step_ns = high_mark([known.step_ns for known in self._samples])
+        self.tail_ns = high_mark([known.tail_ns for known in self._samples])
+
+    def forget_all_but(self, ticks: int) -> None:
+        """The load has changed: only the last ticks say anything of the next."""
+        while len(self._samples) > ticks:
+            self._samples.popleft()
+
+    def expected_ns(self, steps: int, last_ticks: int = WINDOW_TICKS) -> tuple[float, float]:
+        """Picture after start, and picture and commit together, to expect at this rung."""
+        samples = list(islice(self._samples, max(0, len(self._samples) - last_ticks), None))
+        pictures_ns = [sample.fixed_ns + steps * sample.step_ns for sample in samples]
+        wholes_ns = [picture + sample.commit_ns for picture, sample in zip(pictures_ns, samples, strict=True)]
+        return expected_ns(pictures_ns), expected_ns(wholes_ns)
+
+    def typical(self) -> CostSample | None:
+        """Medians, to start the next session with; None while nothing is known."""
+        if not self._samples:
+            return None
+        return CostSample(*(sorted(column)[len(column) // 2] for column in zip(*self._samples, strict=True)))
 
 
 def checked_ladder(ladder: Sequence[int]) -> tuple[int, ...]:
@@ -89,12 +125,29 @@ def checked_ladder(ladder: Sequence[int]) -> tuple[int, ...]:
     return tuple(ladder)
 
 
+def within(ladder: tuple[int, ...], floor_steps: int | None, ceiling_steps: int | None) -> tuple[int, ...]:
+    """The rungs from floor to ceiling; ValueError when there is none."""
+    low, high = floor_steps or ladder[0], ceiling_steps or ladder[-1]
+    rungs = tuple(rung for rung in ladder if low <= rung <= high)
+    if not rungs:
+        raise ValueError(f"quality limits: expected a rung of {ladder} from {low} to {high} steps, got none")
+    return rungs
+
+
+def in_words(steps: int) -> str:
+    return f"{steps} step" if steps == 1 else f"{steps} steps"
+
+
 class AdaptiveGovernor:
-    """Down at once and as far as needed, up one rung after 30 ticks that would have fitted.
+    """Down at once and as far as needed, up after 12 ticks that would have fitted, cut mid-tick when one runs late.
 
     `tick_deadline_ns`: from release to picture. `tick_period_ns`: picture and commit together must fit in it, or
     each tick would start later than the one before; the deadline when not given. `controls`: the player's lock.
+    `floor_steps`, `ceiling_steps`: rungs outside are never chosen. `warm_start`: what a tick cost the last time, from
+    `CostModel.typical`; it chooses the first rung, which is the top otherwise.
     """
+
+    name = "adaptive"
 
     def __init__(
         self,
@@ -104,24 +157,38 @@ class AdaptiveGovernor:
         tick_deadline_ns: int,
         tick_period_ns: int | None = None,
         controls: SessionControls | None = None,
+        floor_steps: int | None = None,
+        ceiling_steps: int | None = None,
+        warm_start: CostSample | None = None,
     ) -> None:
-        self._ladder = checked_ladder(ladder)
+        self._world_ladder = checked_ladder(ladder)
+        self._ladder = within(self._world_ladder, floor_steps, ceiling_steps)
         self._clock = clock
         self._deadline_ns = tick_deadline_ns
         self._period_ns = tick_deadline_ns if tick_period_ns is None else tick_period_ns
         self._controls = controls or SessionControls()
-        self._cost = CostModel()
+        self.cost = CostModel()
         self._rung = len(self._ladder) - 1
-        self._misses_in_a_row = 0
-        self._fitting_ticks = 0
-        self._ticks_since_change = DWELL_TICKS
-        self._reason = f"start at the top: {self._ladder[-1]} steps"
+        self._ticks_since_change = 0
+        self._cuts_in_a_row = 0
+        self._avoidable_misses: deque[bool] = deque(maxlen=MISS_WINDOW_TICKS)
+        self._holding = False
+        self._reason = f"start at the top: {in_words(self._ladder[-1])}"
+        if warm_start is not None:
+            self.cost.learn(warm_start)
+            self._rung = self._highest(self._takes)
+            self._reason = f"warm start: {self._expectation(self._ladder[self._rung])}"
+
+    @property
+    def holding(self) -> bool:
+        """Even the lowest rung is too dear, so the last frame stays on the screen while a tick is late."""
+        return self._holding
 
     def plan(self, tick: int, release_ns: int, deadline_ns: int) -> TickPlan:
         locked = self._controls.locked_quality
         if locked is not None:
-            steps = max((rung for rung in self._ladder if rung <= locked), default=self._ladder[0])
-            return TickPlan(steps, deadline_ns, f"{steps} steps, locked by the player")
+            steps = max((rung for rung in self._world_ladder if rung <= locked), default=self._world_ladder[0])
+            return TickPlan(steps, deadline_ns, f"{in_words(steps)}, locked by the player")
         steps = self._ladder[self._rung]
         return TickPlan(steps, deadline_ns, self._reason, self._gate(steps, deadline_ns))
 
@@ -129,53 +196,105 @@ class AdaptiveGovernor:
         """Learn from a tick and decide the rung of the next. A tick with a clock gap teaches nothing."""
         if record.clock_gap:
             return
-        self._cost.learn(record)
-        self._misses_in_a_row = self._misses_in_a_row + 1 if record.missed else 0
+        sample = sample_of(record)
+        self.cost.learn(sample)
+        locked = self._controls.locked_quality is not None
+        avoidable = record.missed and not locked and sample.response_ns(self._ladder[0]) <= self._deadline_ns
+        self._avoidable_misses.append(avoidable)
+        cut = record.steps_applied < record.plan.denoise_steps
+        self._cuts_in_a_row = self._cuts_in_a_row + 1 if cut else 0
         self._ticks_since_change += 1
-        if self._rung + 1 < len(self._ladder) and self._fits(self._ladder[self._rung + 1]):
-            self._fitting_ticks += 1
-        else:
-            self._fitting_ticks = 0
-        self._choose()
+        if not (self._go_down(record, sample) or self._go_up()):
+            self._stay()
+        self._update_hold()
 
-    def _choose(self) -> None:
+    def _go_down(self, record: TickRecord, sample: CostSample) -> bool:
+        """Whether a rule asks for a lower rung; the first that does is obeyed."""
         steps = self._ladder[self._rung]
-        predicted = f"{self._needed_ns(steps) / 1e6:.1f} ms of {BUDGET * self._deadline_ns / 1e6:.1f}"
-        if self._misses_in_a_row >= PANIC_MISSES:
-            self._move_to(0, f"{self._misses_in_a_row} misses in a row: lowest rung")
-        elif self._ticks_since_change < DWELL_TICKS:
-            self._reason = f"{steps} steps held: changed {self._ticks_since_change} ticks ago"
-        elif not self._fits(steps):
-            self._move_to(self._highest_fit(), f"{steps} steps would need {predicted}")
-        elif self._fitting_ticks >= RAISE_AFTER_TICKS:
-            self._move_to(self._rung + 1, f"{self._ladder[self._rung + 1]} steps fitted for {RAISE_AFTER_TICKS} ticks")
+        if self._rung == 0:
+            return False
+        if self._avoidable_misses[-1]:
+            if sum(self._avoidable_misses) >= MISSES_ALLOWED:
+                return self._move_to(0, f"{MISSES_ALLOWED} misses in {MISS_WINDOW_TICKS} ticks: lowest rung")
+            budget_ns = TAKE_BUDGET * self._deadline_ns
+            rung = min(self._rung - 1, self._highest(lambda rung: sample.response_ns(rung) <= budget_ns))
+            return self._move_to(rung, f"missed: {in_words(self._ladder[rung])} would have been in time")
+        if self._needed_ns(steps) > KEEP_BUDGET * self._deadline_ns:
+            rung = min(self._rung - 1, self._highest(self._takes))
+            return self._move_to(rung, f"{in_words(steps)} would need {self._of_budget(steps, KEEP_BUDGET)}")
+        if self._cuts_in_a_row >= CUTS_IN_A_ROW:
+            rung = min(self._rung - 1, self._highest(lambda rung: rung <= record.steps_applied))
+            return self._move_to(rung, f"cut mid-tick {CUTS_IN_A_ROW} times in a row")
+        return False
+
+    def _go_up(self) -> bool:
+        """Whether the last 12 ticks, all but one of them, would have fitted a higher rung, and misses do not forbid."""
+        if self._ticks_since_change < RAISE_AFTER_TICKS or sum(self._avoidable_misses) >= MISSES_ALLOWED:
+            return False
+        rung = self._highest(lambda steps: self._takes(steps, RAISE_AFTER_TICKS))
+        if rung <= self._rung:
+            return False
+        self.cost.forget_all_but(RAISE_AFTER_TICKS)
+        return self._move_to(rung, f"{in_words(self._ladder[rung])} would have fitted for {RAISE_AFTER_TICKS} ticks")
+
+    def _stay(self) -> None:
+        if self._rung + 1 < len(self._ladder) and sum(self._avoidable_misses) >= MISSES_ALLOWED:
+            self._reason = f"no higher: {MISSES_ALLOWED} misses in the last {MISS_WINDOW_TICKS} ticks"
         else:
-            self._reason = f"{steps} steps fit: {predicted}"
+            self._reason = self._expectation(self._ladder[self._rung])
 
-    def _move_to(self, rung: int, reason: str) -> None:
-        self._reason = reason
-        if rung != self._rung:
-            self._rung, self._ticks_since_change, self._fitting_ticks = rung, 0, 0
+    def _move_to(self, rung: int, reason: str) -> bool:
+        self._reason, self._rung = reason, rung
+        self._ticks_since_change = self._cuts_in_a_row = 0
+        return True
 
-    def _needed_ns(self, steps: int) -> float:
-        """Predicted response, stretched to the deadline's scale where picture and commit fill the period more."""
-        response_ns = self._cost.response_ns(steps)
-        return max(response_ns, (response_ns + self._cost.commit_ns) * self._deadline_ns / self._period_ns)
+    def _update_hold(self) -> None:
+        lowest = self._ladder[0]
+        share = HOLD_BELOW if self._holding else HOLD_ABOVE
+        self._holding = self._rung == 0 and self._needed_ns(lowest) > share * self._deadline_ns
+        if self._holding:
+            needed = self._of_budget(lowest, HOLD_ABOVE)
+            self._reason = f"below the lowest rung: {in_words(lowest)} would need {needed}, the last frame is held"
 
-    def _fits(self, steps: int) -> bool:
-        return self._needed_ns(steps) <= BUDGET * self._deadline_ns
+    def _needed_ns(self, steps: int, last_ticks: int = WINDOW_TICKS) -> float:
+        """Expected response, stretched to the deadline's scale where picture and commit fill the period more."""
+        picture_ns, whole_ns = self.cost.expected_ns(steps, last_ticks)
+        return max(picture_ns, whole_ns * self._deadline_ns / self._period_ns)
 
-    def _highest_fit(self) -> int:
-        return max((rung for rung in range(self._rung) if self._fits(self._ladder[rung])), default=0)
+    def _takes(self, steps: int, last_ticks: int = WINDOW_TICKS) -> bool:
+        return self._needed_ns(steps, last_ticks) <= TAKE_BUDGET * self._deadline_ns
+
+    def _highest(self, fits: Fits) -> int:
+        """The highest rung whose steps fit, the lowest if none does."""
+        return max((rung for rung, steps in enumerate(self._ladder) if fits(steps)), default=0)
+
+    def _of_budget(self, steps: int, share: float) -> str:
+        return f"{self._needed_ns(steps) / 1e6:.1f} of {share * self._deadline_ns / 1e6:.1f} ms"
+
+    def _expectation(self, steps: int) -> str:
+        return f"{in_words(steps)} need {self._of_budget(steps, KEEP_BUDGET)}"
 
     def _gate(self, plan_steps: int, deadline_ns: int) -> StepGate:
-        """The mid-tick checkpoint. The next place to stop is the next rung, so all steps up to it must fit."""
-        step_ns, tail_ns = self._cost.step_ns, self._cost.tail_ns
+        """The mid-tick checkpoint. The next place to stop is the next rung, so all steps up to it must fit.
+
+        A tick that is slower so far than any expected is taken to stay so: a load that just rose is seen in the very
+        tick in which it rises, before the model has learned of it.
+        """
+        head_ns, step_ns, tail_ns = self.cost.head_ns, self.cost.step_ns, self.cost.tail_ns
+        began_ns, limit_ns = self._clock.now_ns(), deadline_ns - round((1 - GATE_BUDGET) * self._deadline_ns)
 
         def still_fits(steps_done: int) -> bool:
-            next_stop = min((rung for rung in self._ladder if rung > steps_done), default=plan_steps)
-            left_ns = (next_stop - steps_done) * step_ns + tail_ns
-            return self._clock.now_ns() + left_ns <= deadline_ns
+            if steps_done < self._ladder[0]:
+                return True
+            further = min((rung for rung in self._ladder if rung > steps_done), default=plan_steps) - steps_done
+            now_ns = self._clock.now_ns()
+            expected_so_far_ns = head_ns + steps_done * step_ns
+            if expected_so_far_ns > 0:
+                slowdown = min(max(1.0, (now_ns - began_ns) / expected_so_far_ns), SLOWDOWN_LIMIT)
+                left_ns = (further * step_ns + tail_ns) * slowdown
+            else:  # the first tick: all that is known is how long its own steps took
+                left_ns = further * (now_ns - began_ns) / steps_done
+            return now_ns + left_ns <= limit_ns
 
         return still_fits
 
@@ -185,9 +304,10 @@ class FixedGovernor:
 
     def __init__(self, denoise_steps: int) -> None:
         self._denoise_steps = checked_ladder([denoise_steps])[0]
+        self.name = f"fixed:{denoise_steps}"
 
     def plan(self, tick: int, release_ns: int, deadline_ns: int) -> TickPlan:
-        return TickPlan(self._denoise_steps, deadline_ns, f"fixed at {self._denoise_steps} steps")
+        return TickPlan(self._denoise_steps, deadline_ns, f"fixed at {in_words(self._denoise_steps)}")
 
     def observe(self, record: TickRecord) -> None:
         pass
@@ -196,6 +316,8 @@ class FixedGovernor:
 class TraceGovernor:
     """Quality by tick from a list: what a replay forces, or what a test scripts. The last level holds past its end."""
 
+    name = "trace"
+
     def __init__(self, levels: Sequence[int]) -> None:
         if not levels or min(levels) < 1:
             raise ValueError(f"quality trace: expected denoise steps of at least 1 by tick, got {list(levels)[:8]}")
@@ -203,7 +325,7 @@ class TraceGovernor:
 
     def plan(self, tick: int, release_ns: int, deadline_ns: int) -> TickPlan:
         steps = self._levels[min(tick, len(self._levels) - 1)]
-        return TickPlan(steps, deadline_ns, f"{steps} steps, forced by the trace")
+        return TickPlan(steps, deadline_ns, f"{in_words(steps)}, forced by the trace")
 
     def observe(self, record: TickRecord) -> None:
         pass

@@ -76,7 +76,7 @@ class Instruments:
         self._options, self._deadline_ns = options, deadline_ns
         self._stack = ExitStack()
         self._load: LoadLog | None = None
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(controls)
         fault = {"fault_ns": measure_fault_ns()} if options.live else {}
         self.misses = MissLog(warmup_ticks=options.warmup_ticks, **fault)
         self.probe: Probe = HostProbe() if options.live else NullProbe()
