@@ -31,6 +31,8 @@ from runtime.startup import OpenWorld, StartUp, check_folder, open_world, patien
 from runtime.terminal import OnEveryTick, progress_bar
 
 SCHEMA = "nextframe.bench/1"
+LEFT_OUT = ("series", "missed_ticks", "definitions")
+"""Of the paced session's report: the last line stays readable."""
 STARTS = 3
 START_TIMEOUT_S = 120
 PACED_SHARE = 0.5
@@ -48,6 +50,7 @@ def bench_world(name: str, seconds: float, *, table: bool = True) -> int:
     for steps in opened.info.ladder:
         with patience(f"{steps} denoise steps"):
             rungs.append(measure_rung(opened, steps, seconds * (1 - PACED_SHARE) / len(opened.info.ladder), clock))
+    arithmetic = _arithmetic(opened, rungs)
     report = measure_paced(opened, max(1, round(seconds * PACED_SHARE * opened.info.tick_hz)), clock)
     opened.world.close()
     document = {
@@ -56,7 +59,8 @@ def bench_world(name: str, seconds: float, *, table: bool = True) -> int:
         "tick_hz": float(opened.info.tick_hz),
         "seconds": seconds,
         "rungs": rungs,
-        "paced": report,
+        "roofline": arithmetic,
+        "paced": {key: value for key, value in report.items() if key not in LEFT_OUT},
         "overhead_ms": report["overhead_ms"],
         "ttff_ms": _median_start(starts),
         "ttff_runs": starts,
@@ -123,6 +127,15 @@ def measure_paced(opened: OpenWorld, ticks: int, clock: Clock) -> dict[str, Any]
         return instruments.report(opened, StartUp(), clock="real", governor_name="adaptive")
 
 
+def _arithmetic(opened: OpenWorld, rungs: list[dict[str, Any]]) -> dict[str, float] | None:
+    """See `roofline`; None for a world without weights or with a single rung."""
+    if not opened.found.spec.weights or len(rungs) < 2:
+        return None
+    from runtime.roofline import roofline
+
+    return roofline(opened.world, {rung["denoise_steps"]: rung["stage_ms"]["denoise"]["p50"] for rung in rungs})
+
+
 def _start_in_a_fresh_process(name: str) -> dict[str, float]:
     """Milliseconds by phase of a session of three ticks; empty if it could not be measured."""
     with tempfile.TemporaryDirectory() as folder:
@@ -169,6 +182,12 @@ def _print_table(document: Mapping[str, Any]) -> None:
         f"{paced['steps_mean']:.2f} denoise steps mean, response {ms(paced['response_ms'])} ms, "
         f"runtime overhead {ms(document['overhead_ms'])} ms"
     )
+    if (arithmetic := document["roofline"]) is not None:
+        print(
+            f"a denoise step: {arithmetic['step_mflop']:.1f} MFLOP in {arithmetic['step_ms']:.2f} ms, "
+            f"{arithmetic['achieved_gflops']:.1f} GFLOP/s, {100 * arithmetic['share']:.0f} % of a matrix product's "
+            f"{arithmetic['matmul_gflops']:.0f}"
+        )
     phases = ", ".join(f"{name} {value:.0f}" for name, value in document["ttff_ms"].items())
     print(f"first frame of a fresh process (ms): {phases or 'could not be measured'}")
     print(f"{environment.get('cpu')}, {environment.get('cpus')} cores, torch {environment.get('torch', 'not used')}")

@@ -34,6 +34,7 @@ BY_FILE = {
     "runtime/playback.py": Rule((ANYTHING,), "composition root: puts a playback together"),
     "runtime/play.py": Rule((ANYTHING,), "composition root: puts a windowed session together"),
     "runtime/panel.py": Rule((ANYTHING,), "composition root: what the HUD says, gathered from all the parts"),
+    "runtime/roofline.py": Rule((ANYTHING,), "composition root: counts a network's operations"),
     "runtime/game.py": Rule((ANYTHING,), "composition root: one windowed session"),
     "runtime/screen.py": Rule((ANYTHING,), "composition root: frame and HUD on the window"),
     "runtime/parts.py": Rule((ANYTHING,), "composition root: chooses a session's parts"),
