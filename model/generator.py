@@ -9,15 +9,16 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model import rng
-from model.dynamics import Block, Dynamics, Known, rotate
-from model.memory import RollingKVMemory
+from model.dynamics import Block, Dynamics, Known
+from model.memory import MemorySpec, RollingKVMemory
+from model.past import FixedPast, Past, gather
 from model.tokenizer import SlotTokenizer
 
 BlockGates: TypeAlias = tuple[Tensor, ...]
@@ -28,23 +29,15 @@ LevelGates: TypeAlias = list[BlockGates]
 """One entry per layer, for one noise level."""
 
 
-class Past(NamedTuple):
-    """Remembered keys, rotated by age, and values, by layer `(rows, heads, slots * tokens + tokens, head_dim)`.
-
-    The room at the end is for the tokens of the frame at hand: views of it in `own_keys` and `own_values`.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    own_keys: tuple[Tensor, ...]
-    own_values: tuple[Tensor, ...]
-
-
 class DenoiseJob:
     """The denoising of one coming frame. `step()` while `can_step`; `finish()` once. Reads memory, never writes it.
 
     Euler steps of the flow from noise (tau 0) towards the latent (tau 1) along one schedule of noise levels for all
     rungs, so a job cut short after k steps is exactly the rung k: a replay needs to know only the steps applied.
+
+    Whether an object is visible is decided by the first step, whose estimate is the expectation given all that is
+    remembered. Later steps would draw a sample of it, and the earliest of one draw per tick wins: cars came out of
+    the tunnel too early, on time in 74 % of passages instead of 93.
     """
 
     def __init__(self, generator: Generator, condition: Tensor, noise: Tensor, steps: int) -> None:
@@ -52,6 +45,7 @@ class DenoiseJob:
         self._steps = steps
         self._noisy = noise
         self._estimate = torch.zeros_like(noise)
+        self._first_estimate: Tensor | None = None
         self._past = generator.read_memory()
         self._gates = generator.conditioning(condition)
         self._known = generator.known(condition)
@@ -65,7 +59,11 @@ class DenoiseJob:
     def step(self) -> None:
         taus, k = (*self._generator.config.taus, 1.0), self.steps_done
         tau, after = taus[k], taus[k + 1]
-        self._estimate = self._generator.predict(self._noisy, self._estimate, self._known, self._gates[k], self._past)
+        generator = self._generator
+        estimate = generator.predict(self._noisy, self._estimate, self._known, self._gates[k], self._past)
+        if self._first_estimate is None:
+            self._first_estimate = estimate
+        self._estimate = generator.tokenizer.with_presence(estimate, self._first_estimate)
         self._noisy = self._noisy + (self._estimate - self._noisy) * ((after - tau) / (1 - tau))
         self.steps_done += 1
 
@@ -79,14 +77,29 @@ class Generator:
     """Session state of `rows` parallel sessions: memory, the last two latents, the tick.
 
     `prefill` starts a session from true latents; then per tick `start` a job, step it, `decode`, and `commit` once.
+    `window`: see no further back than so many ticks. `memory_spec`: another memory than the config's, of clean
+    history. `fixed_shape`: read the memory at fixed shapes and addresses, to be captured; a job then lasts until the
+    next commit.
     """
 
-    def __init__(self, tokenizer: SlotTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: SlotTokenizer,
+        dynamics: Dynamics,
+        rows: int = 1,
+        window: int | None = None,
+        *,
+        memory_spec: MemorySpec | None = None,
+        fixed_shape: bool = False,
+    ) -> None:
         self.tokenizer = tokenizer.eval().requires_grad_(False)
         self.dynamics = dynamics.eval().requires_grad_(False)
         self.config = dynamics.config
-        self.memory = RollingKVMemory(self.config.memory_spec(rows))
         self.window = self.config.window if window is None else window
+        spec = memory_spec or self.config.memory_spec(rows)
+        assert spec.history == "clean", "this generator commits finished frames: it has no keys per denoise step"
+        self.memory = RollingKVMemory(spec, limit=window, fixed_shape=fixed_shape)
+        self._fixed_past = FixedPast(self.memory, self.dynamics.rotary) if fixed_shape else None
         self.last = torch.zeros(rows, self.config.latent_dim)
         self.before = torch.zeros(rows, self.config.latent_dim)
         self.tick = 0
@@ -148,31 +161,20 @@ class Generator:
 
     def checksum(self, crc: int = 0) -> int:
         """CRC-32 of the session state: everything that decides the future besides the inputs."""
-        memory = self.memory
-        crc = zlib.crc32(
-            struct.pack(f"<qq{len(memory.positions)}q", self.tick, memory.next_position, *memory.positions), crc
-        )
-        held = [slot for slot, position in enumerate(memory.positions) if position >= 0]
-        for part in (memory.keys[:, :, :, held], memory.values[:, :, :, held], self.last, self.before):
-            crc = zlib.crc32(part.contiguous().numpy().tobytes(), crc)
+        crc = zlib.crc32(struct.pack("<q", self.tick), crc)
+        for part in self.memory.state_bytes():
+            crc = zlib.crc32(part, crc)
+        for latent in (self.last, self.before):
+            crc = zlib.crc32(latent.contiguous().numpy().tobytes(), crc)
         return crc
 
     # --- the network over memory ----------------------------------------------------------------------------------
 
     def read_memory(self) -> Past:
         """Remembered keys and values as attention wants them."""
-        spec, ages = self.memory.spec, self.memory.ages()
-        seen = (ages > 0) & (ages <= self.window)
-        order = torch.nonzero(seen)[:, 0]
-        cos, sin = self.dynamics.rotary(-ages[order])
-        remembered = len(order) * spec.tokens
-        shape = (spec.layers, spec.rows, spec.heads, remembered + spec.tokens, spec.head_dim)
-        keys, values = torch.empty(shape), torch.empty(shape)
-        rotated = rotate(self.memory.keys[:, :, :, order], cos[:, None], sin[:, None])
-        keys[..., :remembered, :] = rotated.flatten(3, 4)
-        values[..., :remembered, :] = self.memory.values[:, :, :, order].flatten(3, 4)
-        own_keys, own_values = keys[..., remembered:, :], values[..., remembered:, :]
-        return Past(keys.unbind(0), values.unbind(0), own_keys.unbind(0), own_values.unbind(0))
+        if self._fixed_past is not None:
+            return self._fixed_past.read()
+        return gather(self.memory, self.dynamics.rotary)
 
     def conditioning(self, condition: Tensor) -> list[LevelGates]:
         """The adaLN numbers of a tick: for each denoise step, then for the commit, which comes with the condition of
@@ -210,5 +212,5 @@ class Generator:
         q, k, v = block.project(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale))
         past.own_keys[layer].copy_(k)
         past.own_values[layer].copy_(v)
-        attended = F.scaled_dot_product_attention(q, past.keys[layer], past.values[layer])
+        attended = F.scaled_dot_product_attention(q, past.keys[layer], past.values[layer], past.masks[layer])
         return block.mix(x, attended, tuple(rest)), k, v

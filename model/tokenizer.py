@@ -129,6 +129,13 @@ class SlotTokenizer(nn.Module):
         slots = torch.cat([slots[..., :2] * visible, heading * visible, 2 * visible - 1, lamp * visible], -1)
         return torch.cat([scene, slots.flatten(-2)], -1)
 
+    def with_presence(self, latent: Tensor, decided: Tensor) -> Tensor:
+        """`latent` with each slot wholly visible or wholly hidden, as `decided` says it more likely is."""
+        scene, slots = self.split(latent)
+        _, deciding = self.split(decided)
+        presence = torch.where(deciding[..., 4:5] > 0, 1.0, -1.0)
+        return torch.cat([scene, torch.cat([slots[..., :4], presence, slots[..., 5:]], -1).flatten(-2)], -1)
+
     # --- frame to latent ------------------------------------------------------------------------------------------
 
     def encode(self, frames: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from model.checkpoint import load_into
 from model.dynamics import Dynamics, DynamicsConfig
 from model.generator import DenoiseJob, Generator
+from model.memory import MemorySpec
 from model.tokenizer import SlotTokenizer, TokenizerConfig
 from runtime.registry import find_world
 from worlds.circuit.render import Renderer
@@ -39,9 +40,18 @@ def random_tokenizer() -> SlotTokenizer:
 
 
 def random_generator(
-    config: DynamicsConfig = SMALL, *, rows: int = 1, window: int | None = None, seed: int = 0
+    config: DynamicsConfig = SMALL,
+    *,
+    rows: int = 1,
+    window: int | None = None,
+    seed: int = 0,
+    memory_spec: MemorySpec | None = None,
+    fixed_shape: bool = False,
 ) -> Generator:
-    return Generator(random_tokenizer(), random_dynamics(config, seed), rows=rows, window=window)
+    dynamics = random_dynamics(config, seed)
+    return Generator(
+        random_tokenizer(), dynamics, rows=rows, window=window, memory_spec=memory_spec, fixed_shape=fixed_shape
+    )
 
 
 def random_past(ticks: int, rows: int = 1, seed: int = 2) -> tuple[Tensor, Tensor]:

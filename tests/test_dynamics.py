@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +64,27 @@ def test_a_job_steps_as_often_as_asked_and_cannot_finish_before_the_first() -> N
     finished(job)
     assert job.steps_done == 2
     assert not job.can_step
+
+
+def test_the_first_step_decides_what_is_visible_and_later_steps_keep_it() -> None:
+    generator, condition = started()
+    undecided = generator.predict
+    calls = 0
+
+    def changes_its_mind(*arguments: Any) -> Tensor:
+        nonlocal calls
+        calls += 1
+        estimate = undecided(*arguments)
+        _, slots = generator.tokenizer.split(estimate)
+        slots[..., 4] = -0.2 if calls == 1 else 0.9
+        return estimate
+
+    generator.predict = changes_its_mind  # type: ignore[method-assign]
+    job = generator.start(condition, seed=3, steps=4)
+    while job.can_step:
+        job.step()
+        _, slots = generator.tokenizer.split(job.finish())
+        assert slots[..., 4].unique().tolist() == [-1.0]
 
 
 def test_the_same_seed_gives_the_same_latent_and_another_seed_another() -> None:

@@ -1,215 +1,307 @@
-"""The rolling memory: what it keeps, what it forgets, and that the network over it is the network over the sequence."""
+"""The rolling memory: what it keeps, what it forgets, and that a change happens as a whole or not at all."""
 
 from __future__ import annotations
 
-import gc
-import io
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from model.dynamics import DynamicsConfig
-from model.generator import Generator
-from model.memory import EMPTY, MemorySpec, RollingKVMemory
-from tests.networks import SMALL, random_generator, random_past
-
-TOLERANCE = 1e-5
-WINDOW, SINK = 4, 2
-
-
-def memory_after(writes: int, sink: int = 0) -> RollingKVMemory:
-    """Each stored number is the position of its frame."""
-    memory = RollingKVMemory(MemorySpec(layers=2, heads=1, head_dim=3, tokens=2, window=WINDOW, sink=sink))
-    for position in range(writes):
-        frame = torch.full((2, 1, 1, 2, 3), float(position))
-        memory.write(frame, -frame)
-    return memory
-
-
-def held(memory: RollingKVMemory) -> list[int]:
-    return sorted(position for position in memory.positions if position != EMPTY)
-
+from model.memory import Lane, MemorySpec, RollingKVMemory
+from model.slot_table import CLEAN, SINK, Slot, SlotTable
+from tests.memories import RING, SINKS, UNLIKE_LAYERS, WINDOW, contents, frame_of, held, memory_after, write
+from tests.networks import random_generator, random_past
 
 # --- the ring -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sink", [0, SINK])
-def test_each_write_evicts_strictly_the_oldest_frame_that_is_not_a_sink(sink: int) -> None:
-    for writes in range(4 * WINDOW):
-        memory = memory_after(writes, sink)
-        sinks = list(range(min(sink, writes)))
-        assert held(memory) == sinks + list(range(max(sink, writes - WINDOW), writes))
+@pytest.mark.parametrize("spec", [RING, SINKS])
+def test_each_write_evicts_strictly_the_oldest_frame_that_is_not_a_sink(spec: MemorySpec) -> None:
+    for frames in range(4 * WINDOW):
+        memory = memory_after(frames, spec)
+        sinks = list(range(min(spec.sink, frames)))
+        assert held(memory) == sinks + list(range(max(spec.sink, frames - WINDOW), frames))
         memory.check_integrity()
 
 
-@pytest.mark.parametrize("sink", [0, SINK])
-def test_the_table_says_where_each_frame_really_is(sink: int) -> None:
-    memory = memory_after(11, sink)
-    for slot, position in enumerate(memory.positions):
-        assert torch.all(memory.keys[:, :, :, slot] == position)
-        assert torch.all(memory.values[:, :, :, slot] == -position)
+@pytest.mark.parametrize("spec", [RING, SINKS, UNLIKE_LAYERS])
+def test_the_table_says_where_each_frame_really_is(spec: MemorySpec) -> None:
+    memory = memory_after(11, spec)
+    for lane in memory.lanes:
+        for at, slot in enumerate(lane.table.state.slots):
+            assert torch.all(lane.keys[:, :, :, at] == slot.position)
+            assert torch.all(lane.values[:, :, :, at] == -slot.position)
 
 
 def test_ages_count_ticks_before_the_coming_frame_and_never_pass_the_window() -> None:
-    memory = memory_after(9, SINK)
-    ages = dict(zip(memory.positions, memory.ages().tolist(), strict=True))
+    memory = memory_after(9, SINKS)
+    ages = dict(zip(memory.positions, memory.lanes[0].table.ages(), strict=True))
     assert {position: ages[position] for position in (5, 6, 7, 8)} == {5: 4, 6: 3, 7: 2, 8: 1}
     assert ages[0] == ages[1] == WINDOW, "a sink is as old as the window, or positions would grow for ever"
-    assert memory_after(0).ages().tolist() == [0] * WINDOW
+    assert memory_after(0).lanes[0].table.ages() == [0] * WINDOW
 
 
-def test_the_declared_bytes_are_the_bytes_held() -> None:
-    memory = memory_after(0)
-    assert memory.keys.nbytes + memory.values.nbytes == memory.spec.bytes
+def test_a_slot_record_names_frame_position_kind_level_and_epoch() -> None:
+    memory = memory_after(2, SINKS)
+    memory.write(frame_of(2), frame_of(2), frame_id=77)
+    slots = memory.lanes[0].table.state.slots
+    assert slots[0] == Slot(0, 0, SINK, CLEAN, 0)
+    assert slots[2] == Slot(77, 2, "ring", CLEAN, 0)
+    assert slots[3] == Slot()
 
 
-def test_a_reset_forgets_everything() -> None:
-    memory = memory_after(7)
+def test_a_dilated_layer_keeps_every_dth_frame_over_d_windows() -> None:
+    memory = memory_after(21, replace(RING, layer_dilations=(1, 3)))
+    near, far = ([s.position for s in lane.table.state.slots] for lane in memory.lanes)
+    assert sorted(near) == [17, 18, 19, 20]
+    assert sorted(far) == [9, 12, 15, 18]
+
+
+@pytest.mark.parametrize("spec", [RING, SINKS, UNLIKE_LAYERS, replace(RING, history="same_level", levels=3)])
+def test_the_declared_bytes_are_the_bytes_held(spec: MemorySpec) -> None:
+    assert sum(lane.keys.nbytes + lane.values.nbytes for lane in RollingKVMemory(spec).lanes) == spec.bytes
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"layer_windows": (1,)}, {"layer_dilations": (1, 2, 3)}, {"levels": 2}, {"window": 0}]
+)
+def test_a_spec_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="memory"):
+        RollingKVMemory(replace(RING, **wrong))
+
+
+# --- epochs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [RING, SINKS, UNLIKE_LAYERS])
+def test_a_reset_leaves_the_table_of_a_new_session(spec: MemorySpec) -> None:
+    memory = memory_after(7, spec)
     memory.reset()
     assert held(memory) == []
-    assert memory.ages().tolist() == [0] * WINDOW
+    assert [lane.table.state for lane in memory.lanes] == [lane.table.state for lane in RollingKVMemory(spec).lanes]
+
+
+@pytest.mark.parametrize("spec", [RING, SINKS, UNLIKE_LAYERS])
+def test_after_a_scene_cut_the_old_frames_are_unseen_and_untouched(spec: MemorySpec) -> None:
+    memory = memory_after(7, spec)
+    keys = memory.keys.clone()
+    memory.new_epoch()
+    assert held(memory) == []
+    assert torch.equal(memory.keys, keys), "nothing is zeroed"
+    write(memory, 3)
+    assert held(memory) == [7, 8, 9]
+    assert memory.positions[: spec.sink] == [7, 8][: spec.sink], "the first frames of the new scene are its sinks"
+    memory.check_integrity()
+
+
+# --- one write, or none -------------------------------------------------------------------------------------------
+
+
+class OutOfOrderError(Exception):
+    pass
+
+
+def raise_in_the_second_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first lane is written whole, the second up to its keys."""
+    calls = iter(range(100))
+    plain = Lane.write
+
+    def failing(lane: Lane, slot: int, keys: Tensor, values: Tensor) -> None:
+        if next(calls) == 1:
+            lane.keys[:, :, :, slot] = keys
+            raise OutOfOrderError
+        plain(lane, slot, keys, values)
+
+    monkeypatch.setattr(Lane, "write", failing)
+
+
+def raise_in_the_second_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(100))
+    plain = SlotTable.record
+
+    def failing(table: SlotTable, *arguments: Any, **options: Any) -> None:
+        if next(calls) == 1:
+            raise OutOfOrderError
+        plain(table, *arguments, **options)
+
+    monkeypatch.setattr(SlotTable, "record", failing)
+
+
+FAULTS = [raise_in_the_second_lane, raise_in_the_second_table]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("frames", [0, 1, 9])
+def test_a_write_that_fails_between_layers_leaves_every_byte_as_it_was(
+    fault: Callable[[pytest.MonkeyPatch], None], frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = memory_after(frames, replace(RING, layer_windows=(4, 3)), fixed_shape=True)
+    before = contents(memory)
+    with monkeypatch.context() as patch:
+        fault(patch)
+        with pytest.raises(OutOfOrderError):
+            write(memory, 1)
+    assert contents(memory) == before
+    memory.check_integrity()
+    write(memory, 1)
+    assert contents(memory) != before
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_without_the_undo_the_same_fault_does_damage(
+    fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = memory_after(9, replace(RING, layer_windows=(4, 3)))
+    before = contents(memory)
+    fault(monkeypatch)
+    monkeypatch.setattr(RollingKVMemory, "_undo", lambda memory, before: None)
+    with pytest.raises(OutOfOrderError):
+        write(memory, 1)
+    assert contents(memory) != before
+    with pytest.raises(AssertionError):
+        memory.check_integrity()
+
+
+def test_a_commit_that_fails_between_layers_never_reaches_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean, conditions = random_past(9)
+    generator = random_generator()
+    generator.prefill(clean[:, :8], conditions[:, :8])
+    before, checksum = contents(generator.memory), generator.checksum()
+
+    def failing(*_: object) -> None:
+        raise OutOfOrderError
+
+    monkeypatch.setattr(generator.dynamics.blocks[1], "mix", failing)
+    with pytest.raises(OutOfOrderError):
+        generator.commit(clean[:, 8], conditions[:, 8])
+    assert (contents(generator.memory), generator.checksum()) == (before, checksum)
+
+
+def test_frames_of_another_shape_or_level_are_refused() -> None:
+    memory = memory_after(3)
+    with pytest.raises(ValueError, match="expected keys and values"):
+        memory.write(frame_of(3)[:1], frame_of(3)[:1])
+    with pytest.raises(ValueError, match="expected a level"):
+        memory.write(frame_of(3), frame_of(3), level=2)
+    assert memory.next_position == 3
 
 
 # --- snapshots and integrity --------------------------------------------------------------------------------------
 
 
-def test_a_snapshot_is_not_changed_by_later_writes_and_restores_every_byte() -> None:
-    memory = memory_after(6)
-    keys, positions = memory.keys.clone(), list(memory.positions)
-    saved = memory.snapshot()
-    for _ in range(5):
-        memory.write(torch.full((2, 1, 1, 2, 3), 99.0), torch.zeros(2, 1, 1, 2, 3))
-    assert not torch.equal(memory.keys, keys), "the writes must be visible, or the next line proves nothing"
+@pytest.mark.parametrize("fixed_shape", [False, True])
+@pytest.mark.parametrize("spec", [RING, SINKS, UNLIKE_LAYERS])
+def test_a_snapshot_is_not_changed_by_later_writes_and_restores_every_byte(spec: MemorySpec, fixed_shape: bool) -> None:
+    memory = memory_after(6, spec, fixed_shape=fixed_shape)
+    memory.new_epoch()
+    write(memory, 3)
+    before, saved = contents(memory), memory.snapshot()
+    write(memory, 5)
+    memory.new_epoch()
+    assert contents(memory) != before, "the writes must be visible, or the next line proves nothing"
     memory.restore(saved)
-    assert torch.equal(memory.keys, keys)
-    assert (memory.positions, memory.next_position) == (positions, 6)
+    assert contents(memory) == before
+    memory.check_integrity()
+    other = RollingKVMemory(spec, fixed_shape=fixed_shape)
+    other.restore(saved)
+    assert contents(other) == before
+
+
+def test_a_snapshot_is_plain_data() -> None:
+    def plain(value: object) -> bool:
+        if isinstance(value, dict):
+            return all(isinstance(key, str) and plain(part) for key, part in value.items())
+        if isinstance(value, list):
+            return all(plain(part) for part in value)
+        return type(value) in {np.ndarray, int, float, str, bool, type(None)}
+
+    assert plain(memory_after(5, UNLIKE_LAYERS).snapshot())
+    assert not plain({"slots": [Slot()]}), "the check must see what is not plain"
+
+
+def test_a_snapshot_of_another_memory_is_refused_and_changes_nothing() -> None:
+    memory = memory_after(5)
+    before = contents(memory)
+    with pytest.raises(ValueError, match="memory snapshot"):
+        memory.restore(memory_after(5, SINKS).snapshot())
+    assert contents(memory) == before
+
+
+Damage = Callable[[RollingKVMemory], None]
+
+
+def set_slots(memory: RollingKVMemory, change: Callable[[list[Slot]], None]) -> None:
+    table = memory.lanes[0].table
+    slots = list(table.state.slots)
+    change(slots)
+    table.state = table.state._replace(slots=tuple(slots))
+
+
+def change_slot(memory: RollingKVMemory, at: int, **parts: Any) -> None:
+    set_slots(memory, lambda slots: slots.__setitem__(at, slots[at]._replace(**parts)))
 
 
 def swap_two(memory: RollingKVMemory) -> None:
-    memory.positions[0], memory.positions[1] = memory.positions[1], memory.positions[0]
+    set_slots(memory, lambda slots: slots.__setitem__(slice(0, 2), slots[1::-1]))
 
 
 def lose_one(memory: RollingKVMemory) -> None:
-    memory.positions[0] = EMPTY
+    set_slots(memory, lambda slots: slots.__setitem__(0, Slot()))
 
 
 def one_too_old(memory: RollingKVMemory) -> None:
-    memory.positions[0] -= WINDOW
+    change_slot(memory, 0, position=memory.positions[0] - WINDOW)
 
 
 def count_wrongly(memory: RollingKVMemory) -> None:
-    memory.next_position += 1
+    table = memory.lanes[0].table
+    table.state = table.state._replace(next_position=table.state.next_position + 1)
 
 
-@pytest.mark.parametrize("damage", [swap_two, lose_one, one_too_old, count_wrongly])
-def test_the_integrity_check_notices_a_damaged_table(damage: Callable[[RollingKVMemory], None]) -> None:
+def wrong_kind(memory: RollingKVMemory) -> None:
+    change_slot(memory, 0, kind=SINK)
+
+
+def wrong_level(memory: RollingKVMemory) -> None:
+    change_slot(memory, 0, level=3)
+
+
+def future_epoch(memory: RollingKVMemory) -> None:
+    change_slot(memory, 0, epoch=1)
+
+
+def one_slot_less(memory: RollingKVMemory) -> None:
+    set_slots(memory, lambda slots: slots.pop())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [swap_two, lose_one, one_too_old, count_wrongly, wrong_kind, wrong_level, future_epoch, one_slot_less],
+)
+def test_the_integrity_check_notices_a_damaged_table_and_restore_refuses_it(damage: Damage) -> None:
     memory = memory_after(9)
     memory.check_integrity()
     damage(memory)
     with pytest.raises(AssertionError):
         memory.check_integrity()
+    other = memory_after(5)
+    before = contents(other)
     with pytest.raises(AssertionError):
-        memory_after(9).restore(memory.snapshot())
+        other.restore(memory.snapshot())
+    assert contents(other) == before
 
 
-# --- the network over memory is the network over the sequence -----------------------------------------------------
-
-
-def predict(generator: Generator, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: float) -> Tensor:
-    gates = generator.gates_at(condition, [tau])[0]
-    return generator.predict(noisy, estimate, generator.known(condition), gates, generator.read_memory())
-
-
-def both_ways(window: int, damage: Callable[[Generator], None] = lambda generator: None) -> Tensor:
-    """Largest difference per tick of the sequence network and the memory network, over three times the memory."""
-    time = 3 * SMALL.window + 2
-    generator = random_generator(window=window)
-    clean, conditions = random_past(time)
-    noisy, estimate = torch.randn_like(clean), torch.randn_like(clean)
-    tau = torch.rand(1, time)
-    sequence = generator.dynamics(clean, noisy, estimate, conditions, tau, torch.tensor([window]))
-    generator.prefill(clean[:, :1], conditions[:, :1])
-    differences = []
-    for t in range(1, time):
-        sound = generator.snapshot()
-        damage(generator)
-        with torch.inference_mode():
-            predicted = predict(generator, noisy[:, t], estimate[:, t], conditions[:, t], float(tau[0, t]))
-        differences.append((predicted - sequence[:, t]).abs().max())
-        generator.restore(sound)
-        generator.commit(clean[:, t], conditions[:, t])
-    return torch.stack(differences)
-
-
-@pytest.mark.parametrize("window", [SMALL.window, 3, 1])
-def test_memory_and_sequence_agree_far_beyond_the_window(window: int) -> None:
-    assert both_ways(window).max() < TOLERANCE
-
-
-def age_by_one(generator: Generator) -> None:
-    generator.memory.positions = [EMPTY if p == EMPTY else p - 1 for p in generator.memory.positions]
-
-
-def blank_the_newest(generator: Generator) -> None:
-    memory = generator.memory
-    memory.values[:, :, :, memory.slot_for(memory.next_position - 1)] = 0
-
-
-@pytest.mark.parametrize("damage", [age_by_one, blank_the_newest])
-def test_a_memory_that_is_wrong_by_one_frame_does_not_agree(damage: Callable[[Generator], None]) -> None:
-    assert both_ways(SMALL.window, damage).max() > 100 * TOLERANCE
-
-
-# --- no horizon ---------------------------------------------------------------------------------------------------
-
-
-def prediction_from(first_position: int) -> Tensor:
-    """A prediction after a past whose first frame is stored at this position."""
-    generator = random_generator()
-    clean, conditions = random_past(10)
-    generator.last = generator.before = clean[:, 0].clone()
-    generator.memory.next_position = first_position
-    for t in range(9):
-        generator.commit(clean[:, t], conditions[:, t])
-    noise = torch.randn(1, SMALL.latent_dim, generator=torch.Generator().manual_seed(5))
-    with torch.inference_mode():
-        return predict(generator, noise, torch.zeros_like(noise), conditions[:, 9], 0.0)
-
-
-@pytest.mark.parametrize("first_position", [1, 1_000, 1_000_000])
-def test_only_ages_matter_so_a_late_session_predicts_as_an_early_one(first_position: int) -> None:
-    assert torch.allclose(prediction_from(first_position), prediction_from(0), atol=TOLERANCE, rtol=0)
-
-
-def test_five_thousand_commits_take_no_more_memory_and_fill_no_table() -> None:
-    config = DynamicsConfig(width=16, layers=1, heads=2, window=4)
-    generator = random_generator(config)
-    clean, conditions = random_past(50)
-    for t in range(20):
-        generator.commit(clean[:, t], conditions[:, t])
-    before = (address(generator), snapshot_bytes(generator), living_tensors())
-    for t in range(5_000):
-        generator.commit(clean[:, t % 50], conditions[:, t % 50])
-    generator.memory.check_integrity()
-    assert generator.memory.next_position == 5_020
-    assert torch.isfinite(generator.memory.keys).all()
-    assert (address(generator), snapshot_bytes(generator)) == before[:2]
-    assert living_tensors() <= before[2] + 5
-
-
-def address(generator: Generator) -> tuple[int, int]:
-    return generator.memory.keys.data_ptr(), generator.memory.values.data_ptr()
-
-
-def snapshot_bytes(generator: Generator) -> int:
-    """Rounded: a longer position takes a byte more."""
-    stored = io.BytesIO()
-    torch.save(generator.snapshot(), stored)
-    return stored.tell() // 1024
-
-
-def living_tensors() -> int:
-    gc.collect()
-    return sum(type(thing) is Tensor for thing in gc.get_objects())
+def test_the_integrity_check_notices_layers_that_disagree_and_a_stale_device() -> None:
+    layers = memory_after(9, UNLIKE_LAYERS)
+    layers.lanes[0].table.record()
+    device = memory_after(9, fixed_shape=True)
+    device.lanes[0].ages[0] += 1
+    mask = memory_after(2, fixed_shape=True)
+    mask.lanes[0].mask.zero_()
+    for memory in (layers, device, mask):
+        with pytest.raises(AssertionError):
+            memory.check_integrity()
