@@ -44,9 +44,7 @@ PromptText = Annotated[str | None, typer.Option(help='A prompt to begin with, su
 SideBySide = Annotated[bool, typer.Option("--side-by-side", help="Show the simulator beside the network.")]
 OutFolder = Annotated[Path, typer.Option(help="Where artefacts go.", metavar="DIR")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JSON document on the last line.")]
-Load = Annotated[
-    str | None, typer.Option(help="Cost put into ticks: step:ms=15,from=5,to=15", metavar="SHAPE")
-]
+Load = Annotated[str | None, typer.Option(help="Cost put into ticks: step:ms=15,from=5,to=15", metavar="SHAPE")]
 Trace = Annotated[Path | None, typer.Option(help="Write a Chrome/Perfetto trace.", metavar="F.json")]
 MetricsPort = Annotated[int | None, typer.Option(help="Serve Prometheus metrics; 0 for any port.", min=0, max=65535)]
 
@@ -148,6 +146,24 @@ def replay(
     from runtime.playback import PlaybackOptions, play_back
 
     return play_back(PlaybackOptions(path, verify, recover, video, world))
+
+
+@app.command()
+def synctest(
+    world: WorldName = "circuit",
+    *,
+    depth: Annotated[int, typer.Option(help="How many ticks to roll back.", min=1)] = 7,
+    ticks: Annotated[int, typer.Option(help="How many ticks to test.", min=1)] = 100,
+    stride: Annotated[int, typer.Option(help="Roll back after every so many ticks.", min=1)] = 1,
+    seed: Seed = 0,
+    script: Annotated[str | None, typer.Option(help="A script; or the name of the world's own.", metavar="F")] = None,
+    bot: Annotated[str | None, typer.Option(help="A bot: wander (the default) or idle.", metavar="NAME")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Save, go on, roll back, do it again: name the first tick and part of the state that differ."""
+    from runtime.synctest_command import SyncTestOptions, run_synctest
+
+    return run_synctest(SyncTestOptions(world, depth, ticks, seed, script, bot, stride, as_json))
 
 
 @app.command()

@@ -114,7 +114,11 @@ class TickResult:
 
 @dataclass(frozen=True)
 class StatePart:
-    """One named part of a world's state: `horizon_ticks` is how far back it reaches (None: without bound)."""
+    """One named part of a world's state.
+
+    `name`: a path in the snapshot, such as `generator/memory`; every leaf of the snapshot lies under exactly one part.
+    `bytes`: of those leaves. `horizon_ticks`: how far back it reaches; None without bound, 0 if it is only shown again.
+    """
 
     name: str
     bytes: int

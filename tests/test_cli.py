@@ -136,6 +136,13 @@ def test_a_trace_of_a_session_is_sound(nextframe: Run, tmp_path: Path) -> None:
     assert check_file(tmp_path / "new" / "t.json").problems == []
 
 
+def test_a_world_that_keeps_all_its_state_passes_the_synctest(nextframe: Run) -> None:
+    code, out, _ = nextframe("synctest", "toy", "--depth", "7", "--ticks", "40", "--json")
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["same"] is True
+    assert nextframe("synctest", "toy", "--depth", "50", "--ticks", "40")[0] == 2
+
+
 def test_metrics_are_served_where_it_is_said(nextframe: Run) -> None:
     code, out, _ = nextframe(*toy("--no-video", "--metrics-port", "0"))
     assert code == 0

@@ -13,6 +13,7 @@ from typing import Any
 
 from model.generator import DenoiseJob, Generator
 from runtime.core import Action, Clock, Frame, MonotonicClock, Snapshot, StatePart, TickPlan, TickResult, WorldInfo
+from worlds.inventory import NUMBER_BYTES, plain_bytes
 from worlds.prompts import parse_prompt
 
 
@@ -144,15 +145,17 @@ class NeuralWorld:
         return zlib.crc32(self._frame.tobytes(), self.generator.checksum(crc))
 
     def state_inventory(self) -> list[StatePart]:
-        memory = self.generator.memory.spec
-        latents = self.generator.last.nbytes + self.generator.before.nbytes
+        """Named as the snapshot names them: a part is everything under its path."""
+        generator, config = self.generator, self.generator.config
         return [
-            StatePart(
-                "memory", memory.bytes, horizon_ticks=self.generator.config.window * self.generator.config.layers
-            ),
-            StatePart("latents", latents, horizon_ticks=2),
-            StatePart("prompt", len(self.prompt), horizon_ticks=None),
-            StatePart("rng address", 16, horizon_ticks=None),
+            # A layer attends `window` ticks back to what the layer below made, which looked as far back again.
+            StatePart("generator/memory", plain_bytes(generator.memory.snapshot()), config.window * config.layers),
+            StatePart("generator/last", generator.last.nbytes, horizon_ticks=2),
+            StatePart("generator/before", generator.before.nbytes, horizon_ticks=1),
+            StatePart("generator/tick", NUMBER_BYTES, horizon_ticks=None),  # with the seed: the address of the noise
+            StatePart("seed", NUMBER_BYTES, horizon_ticks=None),
+            StatePart("prompt", plain_bytes(self._prompt), horizon_ticks=None),
+            StatePart("frame", self._frame.nbytes, horizon_ticks=0),  # shown again after a restore; decides nothing
         ]
 
     def warm_up(self) -> None:

@@ -10,6 +10,7 @@ from model.generator import DenoiseJob
 from runtime.core import Action, ManualClock, Snapshot, TickPlan, TickResult, World
 from runtime.registry import find_world, load_world
 from tests.contracts.world_contract import WorldContract
+from tests.small_worlds import small_neural
 from worlds.circuit.teacher import SideBySide, TeacherWorld
 from worlds.neural import NeuralWorld
 
@@ -23,6 +24,13 @@ class TestCircuitWorld(WorldContract):
 
     def make_world(self) -> World:
         return shipped()
+
+
+class TestSmallNeuralWorld(WorldContract):
+    """Six remembered ticks: the claims play beyond its window."""
+
+    def make_world(self) -> World:
+        return small_neural()
 
 
 class TestTeacherWorld(WorldContract):

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
-from runtime.core import AXIS_LEVELS, Action, Frame, TickPlan, TickResult, World
+from runtime.compare import belongs_to, differences
+from runtime.core import AXIS_LEVELS, Action, Frame, TickPlan, World
+from tests.contracts.inventory_claims import FAR_NS, InventoryClaims, advance, play
 
 STAGES = {"condition", "denoise", "decode"}
-FAR_NS = 2**62
-"""A deadline no test reaches."""
-
-
-def play(world: World, actions: Sequence[Action], steps: int | None = None) -> list[int]:
-    """Run the actions, committing each tick; returns the checksum after each."""
-    checksums = []
-    for action in actions:
-        advance(world, action, steps).commit()
-        checksums.append(world.checksum())
-    return checksums
-
-
-def advance(world: World, action: Action, steps: int | None = None) -> TickResult:
-    return world.advance(action, TickPlan(steps or world.info.ladder[0], FAR_NS))
 
 
 def is_plain(value: object) -> bool:
@@ -36,29 +23,20 @@ def is_plain(value: object) -> bool:
     return value is None or type(value) in {bool, int, float, str, np.ndarray}
 
 
-class WorldContract:
-    """The claims. `ticks`: how many a claim plays; lower it for a slow world, not below 6."""
+class WorldContract(InventoryClaims):
+    """The claims, those of the inventory included.
 
-    ticks = 12
+    `ticks`: how many a claim plays; lower it for a slow world, not below 6.
+    """
 
-    def make_world(self) -> World:
-        raise NotImplementedError("override make_world to return a new world")
-
-    @pytest.fixture
-    def world(self) -> World:
-        world = self.make_world()
-        world.reset(1)
-        return world
-
-    def busy_actions(self, world: World) -> list[Action]:
-        """Every control at work: axes at full, half the time the other way, each button in turn."""
-        space = world.info.actions
-        actions = []
-        for tick in range(self.ticks):
-            level = AXIS_LEVELS if tick % 4 < 2 else -AXIS_LEVELS
-            buttons = frozenset(space.buttons[tick % len(space.buttons) :][:1]) if space.buttons else frozenset()
-            actions.append(Action(buttons=buttons, axes=dict.fromkeys(space.axes, level)))
-        return actions
+    def other_past(self, world: World, seed: int) -> None:
+        """Bring the world somewhere that no other claim leaves it: another seed, other controls, other prompts."""
+        last_words = " ".join(words[-1] for words in world.info.actions.prompts.values())
+        world.reset(seed)
+        for tick in range(self.ticks + 1):
+            axes = dict.fromkeys(world.info.actions.axes, AXIS_LEVELS // 2)
+            action = Action(axes=axes, prompt=last_words if tick == 1 and last_words else None)
+            advance(world, action, world.info.ladder[-1]).commit()
 
     def assert_frame(self, world: World, frame: Frame) -> None:
         assert frame.shape == (world.info.height_px, world.info.width_px, 3)
@@ -178,6 +156,26 @@ class WorldContract:
         other = self.make_world()
         other.restore(world.snapshot())
         assert play(other, actions[3:]) == play(world, actions[3:])
+        other.close()
+
+    def test_a_snapshot_carries_everything_into_a_world_with_another_past(self, world: World) -> None:
+        actions = self.busy_actions(world)
+        play(world, actions[:3])
+        saved, other = world.snapshot(), self.make_world()
+        self.other_past(other, seed=2)
+        elsewhere = [difference.path for difference in differences(saved, other.snapshot())]
+        for part in world.state_inventory():
+            assert any(belongs_to(path, part.name) for path in elsewhere), f"{part.name}: no past makes it differ"
+        other.restore(saved)
+        assert not differences(saved, other.snapshot())
+        assert other.checksum() == world.checksum()
+        for action in [*actions[3:], *actions]:
+            pair = [advance(w, action, world.info.ladder[-1]) for w in (world, other)]
+            for result in pair:
+                result.commit()
+            assert not differences(*([*result.frames] for result in pair))
+            assert not differences(world.snapshot(), other.snapshot())
+            assert world.checksum() == other.checksum()
         other.close()
 
     def test_advance_reads_the_state_and_only_commit_writes_it(self, world: World) -> None:

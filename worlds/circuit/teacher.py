@@ -15,6 +15,7 @@ import numpy as np
 from runtime.core import Action, Clock, Frame, MonotonicClock, Snapshot, StatePart, TickPlan, TickResult, WorldInfo
 from worlds.circuit.render import Renderer
 from worlds.circuit.simulator import SEED_CONTROLS, TIMES, WEATHERS, Car, Simulator, State, controls_of
+from worlds.inventory import plain_bytes
 from worlds.prompts import parse_prompt
 
 GROUPS = {"weather": WEATHERS, "time": TIMES}
@@ -94,7 +95,10 @@ class TeacherWorld:
         return zlib.crc32(self._frame.tobytes(), zlib.crc32(repr(self._state).encode()))
 
     def state_inventory(self) -> list[StatePart]:
-        return [StatePart("simulator", len(repr(self._state)), horizon_ticks=None)]
+        return [
+            StatePart("state", plain_bytes(plain_state(self._state)), horizon_ticks=None),
+            StatePart("frame", self._frame.nbytes, horizon_ticks=0),
+        ]
 
     def warm_up(self) -> None:
         """Nothing compiles here."""
@@ -136,7 +140,11 @@ class SideBySide:
         return zlib.crc32(self._right.checksum().to_bytes(4, "little"), self._left.checksum())
 
     def state_inventory(self) -> list[StatePart]:
-        return [*self._left.state_inventory(), *self._right.state_inventory()]
+        return [
+            replace(part, name=f"{side}/{part.name}")
+            for side, world in (("left", self._left), ("right", self._right))
+            for part in world.state_inventory()
+        ]
 
     def warm_up(self) -> None:
         self._left.warm_up()

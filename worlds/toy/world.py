@@ -205,10 +205,14 @@ class ToyWorld:
         return zlib.crc32(self._frame.tobytes(), zlib.crc32(self._trail.tobytes(), crc))
 
     def state_inventory(self) -> list[StatePart]:
+        """Named as the snapshot names them: a part is everything under its path."""
         return [
+            StatePart("seed", 8, horizon_ticks=None),
+            StatePart("tick", 8, horizon_ticks=None),
+            StatePart("light", len(self._light), horizon_ticks=None),
             StatePart("ball", 5 * 8, horizon_ticks=None),
             StatePart("trail", self._trail.nbytes, horizon_ticks=TRAIL_HORIZON_TICKS),
-            StatePart("light", len(self._light), horizon_ticks=None),
+            StatePart("frame", self._frame.nbytes, horizon_ticks=0),
         ]
 
     def warm_up(self) -> None:
