@@ -137,15 +137,25 @@ def run(
 @app.command()
 def replay(
     path: Annotated[Path, typer.Argument(help="A recording.", metavar="F.nfr")],
+    *,
     verify: Annotated[bool, typer.Option("--verify", help="Only compare: every checksum must agree.")] = False,
     recover: Annotated[bool, typer.Option("--recover", help="Play what a damaged file still holds.")] = False,
     video: Annotated[Path | None, typer.Option(help="The video (default out/replay.mp4).", metavar="F.mp4")] = None,
     world: Annotated[str | None, typer.Option(help="The folder of its world, if that does not ship.")] = None,
+    from_tick: Annotated[int | None, typer.Option("--from", help="Start at this tick.", min=0, metavar="TICK")] = None,
+    to_tick: Annotated[int | None, typer.Option("--to", help="Stop before this tick.", min=1, metavar="TICK")] = None,
+    quality: Annotated[int | None, typer.Option(help="What if: so many denoise steps instead.", min=1)] = None,
+    weights: Annotated[str | None, typer.Option(help="What if: the weights of that folder.", metavar="DIR")] = None,
+    report: Annotated[Path | None, typer.Option(help="What-if differences by frame.", metavar="F.json")] = None,
+    diff: Annotated[Path | None, typer.Option(help="Compare with another recording.", metavar="F2.nfr")] = None,
 ) -> int:
-    """Play a recording back, bit for bit, and name the first tick that differs."""
+    """Play a recording back, bit for bit, and name the first tick that differs; or ask what if."""
     from runtime.playback import PlaybackOptions, play_back
+    from runtime.replay import print_diff
 
-    return play_back(PlaybackOptions(path, verify, recover, video, world))
+    if diff is not None:
+        return print_diff(diff, path, recover=recover)
+    return play_back(PlaybackOptions(path, verify, recover, video, world, from_tick, to_tick, quality, weights, report))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from controllers.human import HumanController
 from runtime.controls import SessionControls
-from runtime.core import MonotonicClock
+from runtime.core import MonotonicClock, ReplayError
 from runtime.governor import AdaptiveGovernor
 from runtime.input import InputLatch
 from runtime.instruments import InstrumentOptions, Instruments
@@ -69,9 +69,7 @@ class Game:
         self._recorder = SwitchedRecorder(self._panel.note_action)
         self._recording = options.record
         if options.record is not None:
-            self._recorder.start(
-                make_recorder(options.record, opened, options.seed, overwrite=options.overwrite), at_once=True
-            )
+            self._recorder.start(make_recorder(options.record, opened, options.seed, overwrite=options.overwrite))
         if options.steps is not None:
             self._controls.lock_quality(options.steps)
         if options.prompt is not None:
@@ -127,8 +125,11 @@ class Game:
                     if signals.received:
                         self._controls.request_stop()
         finally:
-            self._recorder.close()
-        return self._finish()
+            lost = self._end_recording()
+        code = self._finish()
+        if lost is not None:
+            raise lost
+        return code
 
     def close(self) -> None:
         self._instruments.close()
@@ -189,13 +190,27 @@ class Game:
 
     def _record(self) -> None:
         if self._recorder.active:
-            self._recorder.close()
-            self._panel.say(f"recording saved: {self._recording}")
+            self._stop_recording()
             return
-        self._recording = self._options.out / f"recording-{_now()}.nfr"
-        self._recorder.start(make_recorder(self._recording, self._opened, self._options.seed))
-        self._controls.request_reset(self._options.seed)
-        self._panel.say(f"recording from a reset, which every recording starts with: {self._recording}", seconds=5)
+        path = self._options.out / f"recording-{_now()}.nfr"
+        opened, seed = self._opened, self._options.seed
+        self._recorder.start_after_this_tick(
+            lambda: make_recorder(path, opened, seed, initial_snapshot=opened.world.snapshot())
+        )
+        self._recording = path
+        self._panel.say(f"recording from here: {path}", seconds=5)
+
+    def _stop_recording(self) -> None:
+        lost = self._end_recording()
+        self._panel.say(f"recording saved: {self._recording}" if lost is None else str(lost), seconds=8)
+
+    def _end_recording(self) -> ReplayError | None:
+        """Why ticks are missing at its end, if they are: told once everything else is safe."""
+        try:
+            self._recorder.close()
+        except ReplayError as error:
+            return error
+        return None
 
     def _finish(self) -> int:
         from runtime.cli import print_outcome

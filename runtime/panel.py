@@ -22,7 +22,7 @@ from runtime import metrics
 from runtime.controls import SessionControls
 from runtime.core import IDLE, Action
 from runtime.hud import Hud, HudModel
-from runtime.loop import NullRecorder, Recorder, TickRecord, reset_seed
+from runtime.loop import NullRecorder, Recorder, TickRecord
 from runtime.registry import WorldFolder
 from runtime.startup import OpenWorld
 from runtime.telemetry import LIVE_TICKS, Telemetry
@@ -70,39 +70,48 @@ def help_lines(found: WorldFolder, bindings: Bindings) -> tuple[str, ...]:
 
 
 class SwitchedRecorder:
-    """A recorder that begins at the next reset, since a recording holds no state, and stops when told.
+    """A recorder that begins and stops when told, in the middle of a session too: then from a snapshot.
 
     `on_action` hears of every tick's action, recorded or not. Files are written under one lock: the window's thread
-    starts and closes, the loop's thread records.
+    starts and closes, the loop's thread records, and takes the snapshot between two ticks.
     """
 
     def __init__(self, on_action: Callable[[Action], None]) -> None:
         self._on_action = on_action
         self._lock = threading.Lock()
         self._recorder: Recorder = NullRecorder()
-        self._waiting = False
+        self._make: Callable[[], Recorder] | None = None
         self.active = False
 
-    def start(self, recorder: Recorder, *, at_once: bool = False) -> None:
-        """Record from the next reset on; `at_once`: the session itself has just been reset."""
+    @property
+    def problem(self) -> str:
+        """Why the recording has stopped by itself; empty while all is well."""
+        return str(getattr(self._recorder, "problem", ""))
+
+    def start(self, recorder: Recorder) -> None:
+        """Record from the first tick on: the session has just been reset."""
         with self._lock:
-            self._recorder, self._waiting, self.active = recorder, not at_once, True
+            self._recorder, self.active = recorder, True
+
+    def start_after_this_tick(self, make: Callable[[], Recorder]) -> None:
+        """`make` is called by the loop's thread after a tick, when the state is whole."""
+        with self._lock:
+            self._make, self.active = make, True
 
     def record_tick(
         self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
     ) -> None:
         self._on_action(action)
         with self._lock:
-            if self._waiting and reset_seed(event) is not None:
-                self._waiting = False
-            if not self._waiting:
-                self._recorder.record_tick(tick, action, steps_applied, checksum, event)
+            self._recorder.record_tick(tick, action, steps_applied, checksum, event)
+            if self._make is not None:
+                self._recorder, self._make = self._make(), None
 
     def close(self) -> None:
         """Finish the file, if there is one."""
         with self._lock:
             recorder, self._recorder = self._recorder, NullRecorder()
-            self.active = False
+            self.active, self._make = False, None
             recorder.close()
 
 

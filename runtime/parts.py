@@ -15,11 +15,14 @@ from typing import Any, Protocol
 
 from controllers.bots import IdleController, make_bot
 from controllers.scripted import ScriptedController, load_script
-from runtime.core import Action, ConfigError, Controller, NextframeError, ReplayError
+from runtime.core import Action, ConfigError, Controller, NextframeError, ReplayError, Snapshot
 from runtime.loop import NullRecorder, Recorder, period_ns
 from runtime.quality import ADAPTIVE, QualityChoice, governor_choice
 from runtime.registry import WorldFolder
 from runtime.startup import OpenWorld, checked_prompt
+
+SNAPSHOT_EVERY_S = 10
+"""Between the snapshots in a recording: playing from any tick costs at most so much of the session again."""
 
 
 class ControllerOptions(Protocol):
@@ -95,8 +98,19 @@ def quality_choice(
     return choice
 
 
-def make_recorder(path: Path | None, opened: OpenWorld, seed: int, *, overwrite: bool = False) -> Recorder:
-    """A recording whose first tick follows a reset with `seed`; a null recorder without a path."""
+def make_recorder(
+    path: Path | None,
+    opened: OpenWorld,
+    seed: int,
+    *,
+    overwrite: bool = False,
+    live: bool = True,
+    initial_snapshot: Snapshot | None = None,
+) -> Recorder:
+    """A recording whose first tick follows a reset with `seed`, or the snapshot; a null recorder without a path.
+
+    `live`: the clock waits for nobody, so neither may the ticks for the disk.
+    """
     if path is None:
         return NullRecorder()
     from runtime.replay import ReplayWriter, header_for
@@ -104,7 +118,15 @@ def make_recorder(path: Path | None, opened: OpenWorld, seed: int, *, overwrite:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path.parent.mkdir(parents=True, exist_ok=True)
     header = header_for(opened.info, seed=seed, environment=opened.environment, created_utc=now)
-    return ReplayWriter(path, header, overwrite=overwrite)
+    return ReplayWriter(
+        path,
+        header,
+        overwrite=overwrite,
+        initial_snapshot=initial_snapshot,
+        take_snapshot=opened.world.snapshot,
+        snapshot_every_ticks=round(SNAPSHOT_EVERY_S * opened.info.tick_hz),
+        live=live,
+    )
 
 
 def check_recording_path(path: Path | None, *, overwrite: bool) -> None:

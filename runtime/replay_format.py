@@ -1,7 +1,7 @@
 """What a recording says: header, ticks, and their compact form as plain lists and maps.
 
 Owns the meaning of the fields of `.nfr` (DESIGN section 6) and their checks, since a valid CRC does not make content
-sane. Knows nothing of files, bytes on disk, msgpack or CRCs: see `runtime.replay`.
+sane. Knows nothing of files, bytes on disk, msgpack or CRCs: see `runtime.replay_records`.
 
 A tick is the list [buttons, axes, steps, reset, checksum, prompt, event]; entries at the end that are 0 or None are
 left out. `buttons` is a bit mask and `axes` one signed byte each, in the order of the header's action schema. Readers
@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 from runtime.core import AXIS_LEVELS, Action, ActionSpace, ReplayError, WorldInfo
 from runtime.loop import reset_seed
 
-FORMAT_MAJOR, FORMAT_MINOR = 1, 0
+FORMAT_MAJOR, FORMAT_MINOR = 1, 1
+"""1.1: snapshots, a start from a snapshot, the promise in the header, an index in the footer, why it was stopped."""
+PROMISES = ("R0", "R1", "R2")
 MAX_BUTTONS = 63
 MAX_STEPS = 10_000
 MAX_TEXT_CHARS = 4_096
@@ -29,7 +31,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ReplayHeader:
-    """What a recording was made with. `environment`: python, torch, device, threads, platform and the like."""
+    """What a recording was made with.
+
+    `environment`: python, torch, device, threads, compile, rng, platform and the like; `runtime.replay_environment`
+    says what a difference in each means. `promise`: R0, R1 or R2, what the recorder says a playback will keep.
+    """
 
     world: str
     config_text: str
@@ -42,12 +48,24 @@ class ReplayHeader:
     environment: Mapping[str, str | int] = field(default_factory=dict)
     created_utc: str = ""
     format_version: tuple[int, int] = (FORMAT_MAJOR, FORMAT_MINOR)
+    promise: str = "R0"
+    starts_from_snapshot: bool = False
 
 
 def header_for(
-    info: WorldInfo, *, seed: int, environment: Mapping[str, str | int], created_utc: str = ""
+    info: WorldInfo,
+    *,
+    seed: int,
+    environment: Mapping[str, str | int],
+    created_utc: str = "",
+    promise: str = "R0",
 ) -> ReplayHeader:
-    """The header of a new recording of a world. Raises `ReplayError` for a seed or a control that has no room."""
+    """The header of a new recording of a world. Raises `ReplayError` for a seed or a control that has no room.
+
+    `promise`: see `runtime.replay_environment`; R0 unless the world cannot keep it.
+    """
+    if promise not in PROMISES:
+        raise ReplayError(f"recording of {info.name!r}: expected a promise of {', '.join(PROMISES)}, got {promise!r}")
     if not 0 <= seed < 1 << 64:
         raise ReplayError(f"recording of {info.name!r}: expected a seed in 0..2**64-1, got {seed}")
     if len(info.actions.buttons) > MAX_BUTTONS:
@@ -64,6 +82,7 @@ def header_for(
         ladder=info.ladder,
         environment=dict(environment),
         created_utc=created_utc,
+        promise=promise,
     )
 
 
@@ -78,11 +97,23 @@ class RecordedTick:
 
 
 @dataclass(frozen=True)
+class StoredSnapshot:
+    """Where a recording holds the state before `tick`. `parts`: the offset in bytes of each part's record."""
+
+    tick: int
+    raw_bytes: int
+    stored_bytes: int
+    parts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Replay:
     """A recording as read. Tick n of the session is `ticks[n]`.
 
-    `complete`: it was closed properly. `lost_bytes`: what could not be read after the last good record. `message`
-    says in a sentence what is missing, and is empty for a complete recording.
+    `complete`: it was closed properly. `lost_bytes`: what could not be read after the last good record. `lost_ticks`:
+    ticks that were recorded and cannot be read; None when the file no longer says how many there were. `message` says
+    in a sentence what is missing, and is empty for a complete recording. `snapshots`: places to start from, by tick;
+    one before tick 0 only where the header says that the session starts from it, else it begins with a reset.
     """
 
     header: ReplayHeader
@@ -90,12 +121,26 @@ class Replay:
     complete: bool
     lost_bytes: int = 0
     message: str = ""
+    lost_ticks: int | None = 0
+    snapshots: tuple[StoredSnapshot, ...] = ()
 
     @property
     def reset_seeds(self) -> dict[int, int]:
         """Tick -> seed of the resets that named one, as `runtime.loop.Loop` wants them."""
         found = {n: reset_seed(tick.event) for n, tick in enumerate(self.ticks) if tick.event}
         return {n: seed for n, seed in found.items() if seed is not None}
+
+    def start_before(self, tick: int) -> tuple[int, StoredSnapshot | None]:
+        """The nearest tick up to `tick` at which a playback may begin, and the snapshot to restore there.
+
+        Without one it begins with a reset: of the session, or one that the player asked for.
+        """
+        resets = [n for n in self.reset_seeds if n <= tick and self.ticks[n].action.reset]
+        start, place = max([0, *resets]), None
+        for snapshot in self.snapshots:
+            if start <= snapshot.tick <= tick and (snapshot.tick > start or start == 0):
+                start, place = snapshot.tick, snapshot
+        return start, place
 
 
 class MalformedError(ValueError):
@@ -120,25 +165,27 @@ def header_to_plain(header: ReplayHeader) -> dict[str, Any]:
         "ladder": list(header.ladder),
         "environment": dict(header.environment),
         "created_utc": header.created_utc,
+        "promise": header.promise,
+        "start": "snapshot" if header.starts_from_snapshot else "reset",
     }
 
 
 def header_from_plain(plain: object) -> ReplayHeader:
     """Raises `MalformedError` when a field is missing or out of range."""
-    fields = _a(dict, plain, "header")
+    fields = a_kind(dict, plain, "header")
 
     def take(name: str, kind: type[T]) -> T:
-        return _a(kind, fields.get(name), name)
+        return a_kind(kind, fields.get(name), name)
 
-    rate = [_int_in(part, 1, 1 << 32, "tick_hz") for part in take("tick_hz", list)]
-    version = [_int_in(part, 0, 65_535, "format") for part in take("format", list)]
+    rate = [int_in(part, 1, 1 << 32, "tick_hz") for part in take("tick_hz", list)]
+    version = [int_in(part, 0, 65_535, "format") for part in take("format", list)]
     if len(rate) != 2 or len(version) != 2:
         raise MalformedError("tick_hz and format: expected two numbers each")
     buttons, axes = _texts(take("buttons", list), "buttons"), _texts(take("axes", list), "axes")
     if len(buttons) > MAX_BUTTONS or len({*buttons, *axes}) < len(buttons) + len(axes):
         raise MalformedError("buttons and axes: too many, or a name given twice")
     prompts = {
-        _a(str, group, "prompts"): _texts(_a(list, words, "prompts"), "prompts")
+        a_kind(str, group, "prompts"): _texts(a_kind(list, words, "prompts"), "prompts")
         for group, words in take("prompts", dict).items()
     }
     environment = take("environment", dict)
@@ -147,14 +194,22 @@ def header_from_plain(plain: object) -> ReplayHeader:
         config_text=take("config_text", str),
         config_sha256=take("config_sha256", str),
         weights_sha256=take("weights_sha256", str),
-        seed=_int_in(fields.get("seed"), 0, (1 << 64) - 1, "seed"),
+        seed=int_in(fields.get("seed"), 0, (1 << 64) - 1, "seed"),
         tick_hz=Fraction(rate[0], rate[1]),
         actions=ActionSpace(buttons, axes, prompts),
-        ladder=tuple(_int_in(rung, 1, MAX_STEPS, "ladder") for rung in take("ladder", list)),
+        ladder=tuple(int_in(rung, 1, MAX_STEPS, "ladder") for rung in take("ladder", list)),
         environment={str(key): value for key, value in environment.items() if isinstance(value, str | int)},
         created_utc=take("created_utc", str),
         format_version=(version[0], version[1]),
+        promise=_promise(fields.get("promise", "R0")),  # 1.0 had no field for it and promised R0
+        starts_from_snapshot=_text(fields.get("start", "reset"), "start") == "snapshot",
     )
+
+
+def _promise(value: object) -> str:
+    """A level that a newer version added is read as the weakest that we know."""
+    promise = _text(value, "promise")
+    return promise if promise in PROMISES else PROMISES[-1]
 
 
 # --- ticks -------------------------------------------------------------------------------------------------------
@@ -190,11 +245,11 @@ def tick_to_plain(tick: RecordedTick, actions: ActionSpace) -> list[Any]:
 
 def tick_from_plain(plain: object, actions: ActionSpace) -> RecordedTick:
     """Raises `MalformedError` unless every entry is of its kind and in range. Axes at rest are left out."""
-    entries = _a(list, plain, "tick")
+    entries = a_kind(list, plain, "tick")
     if len(entries) < 3:
         raise MalformedError("tick: expected at least buttons, axes and steps")
-    mask = _int_in(entries[0], 0, (1 << len(actions.buttons)) - 1, "buttons")
-    levels = [level - 256 if level > 127 else level for level in _a(bytes, entries[1], "axes")]
+    mask = int_in(entries[0], 0, (1 << len(actions.buttons)) - 1, "buttons")
+    levels = [level - 256 if level > 127 else level for level in a_kind(bytes, entries[1], "axes")]
     if len(levels) != len(actions.axes) or any(abs(level) > AXIS_LEVELS for level in levels):
         raise MalformedError("axes: expected one level for each axis")
     reset, checksum, prompt, event = [*entries[3:7], None, None, None, None][:4]
@@ -202,30 +257,30 @@ def tick_from_plain(plain: object, actions: ActionSpace) -> RecordedTick:
         frozenset(name for bit, name in enumerate(actions.buttons) if mask >> bit & 1),
         {name: level for name, level in zip(actions.axes, levels, strict=True) if level},
         None if prompt is None else _text(prompt, "prompt"),
-        reset is not None and _int_in(reset, 0, 1, "reset") == 1,
+        reset is not None and int_in(reset, 0, 1, "reset") == 1,
     )
     return RecordedTick(
         action,
-        _int_in(entries[2], 0, MAX_STEPS, "steps"),
-        None if checksum is None else _int_in(checksum, 0, (1 << 32) - 1, "checksum"),
+        int_in(entries[2], 0, MAX_STEPS, "steps"),
+        None if checksum is None else int_in(checksum, 0, (1 << 32) - 1, "checksum"),
         None if event is None else _text(event, "event"),
     )
 
 
-def _a(kind: type[T], value: object, name: str) -> T:
+def a_kind(kind: type[T], value: object, name: str) -> T:
     if not isinstance(value, kind):
         raise MalformedError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
     return value
 
 
-def _int_in(value: object, low: int, high: int, name: str) -> int:
+def int_in(value: object, low: int, high: int, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise MalformedError(f"{name}: expected a whole number in {low}..{high}")
     return value
 
 
 def _text(value: object, name: str) -> str:
-    text = _a(str, value, name)
+    text = a_kind(str, value, name)
     if len(text) > MAX_TEXT_CHARS:
         raise MalformedError(f"{name}: expected at most {MAX_TEXT_CHARS} characters, got {len(text)}")
     return text

@@ -95,7 +95,7 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
             opened = open_world(found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side)
         stack.callback(opened.world.close)
         world = opened.world if shape is None else LoadedWorld(opened.world, shape, clock)
-        recorder = make_recorder(options.record, opened, options.seed, overwrite=options.overwrite)
+        recorder = make_recorder(options.record, opened, options.seed, overwrite=options.overwrite, live=watched.live)
         stack.callback(recorder.close)
         album = Album(
             AlbumOptions(options.out, options.pictures, options.video, options.contact_sheet, watched.live),
@@ -125,9 +125,9 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         startup.restart_phase()
         loop.run(options.ticks)
         report = instruments.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
-        recorder.close()
         written = {**album.close(), **instruments.close()}
         written["report"] = write_report(options.report or options.out / "report.json", report)
+        recorder.close()
         if options.record is not None:
             written["recording"] = options.record
         return Outcome(report, written, signals.received and loop.tick < options.ticks)

@@ -138,8 +138,12 @@ def prepare_torch(threads: int | None = None) -> dict[str, str | int]:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
+    from model import rng
+
     torch.set_num_threads(threads or default_threads())
-    return {"torch": str(torch.__version__), "threads": torch.get_num_threads()}
+    return {
+        "torch": str(torch.__version__), "threads": torch.get_num_threads(), "compile": "off", "rng": rng.NAME,
+    }  # fmt: skip
 
 
 def prefer_x11_without_a_session() -> None:

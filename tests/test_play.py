@@ -123,7 +123,7 @@ def test_keys_steer_the_world_and_quitting_leaves_recording_and_report(player: C
     assert waits["p50"] > 0
 
 
-def test_a_recording_begun_in_play_starts_with_a_reset_and_verifies(player: Callable[..., Player]) -> None:
+def test_a_recording_begun_in_play_starts_from_where_the_world_was_and_verifies(player: Callable[..., Player]) -> None:
     playing = player()
     playing.key("F9")
     playing.until(lambda: bool(playing.files("recording-*.nfr")), "the recording to begin")
@@ -132,7 +132,8 @@ def test_a_recording_begun_in_play_starts_with_a_reset_and_verifies(player: Call
     playing.key("F9")
     playing.until(lambda: recorded(path).complete, "the recording to end")
     playing.quit()
-    assert read_replay(path).ticks[0].action.reset
+    assert not read_replay(path).ticks[0].action.reset
+    assert read_replay(path).header.starts_from_snapshot
     command = [sys.executable, "-m", "runtime.cli", "replay", str(path), "--verify"]
     done = subprocess.run(
         command, cwd=playing.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
@@ -180,24 +181,25 @@ def test_ctrl_c_in_a_window_ends_it_with_the_recording_closed(player: Callable[.
 # --- parts, without a window -------------------------------------------------------------------------------------
 
 
-def test_a_switched_recorder_waits_for_a_reset_and_stops_when_told() -> None:
+def test_a_recording_begun_in_the_middle_starts_after_the_tick_at_hand_and_stops_when_told() -> None:
     heard: list[Action] = []
     recorder, file = SwitchedRecorder(heard.append), ListRecorder()
-    for tick, (event, order) in enumerate([(None, "start"), (None, ""), ("reset:3", ""), (None, "close"), (None, "")]):
+    made_after: list[int] = []
+    for tick, order in enumerate(["", "start", "", "", "close", ""]):
         if order == "start":
-            recorder.start(file)
-        recorder.record_tick(tick, Action(), 2, None, event)
+            recorder.start_after_this_tick(lambda: made_after.append(len(heard)) or file)  # type: ignore[func-returns-value]
+        recorder.record_tick(tick, Action(), tick, None, None)
         if order == "close":
             recorder.close()
-    assert file.events == {2: "reset:3"}
-    assert len(file.actions) == 2
-    assert len(heard) == 5
+    assert made_after == [2], "on the ticking thread, once that tick is whole"
+    assert file.steps == [2, 3, 4]
+    assert len(heard) == 6
     assert not recorder.active
 
 
-def test_a_recorder_started_at_once_misses_no_tick() -> None:
+def test_a_recorder_started_with_the_session_misses_no_tick() -> None:
     recorder, file = SwitchedRecorder(lambda action: None), ListRecorder()
-    recorder.start(file, at_once=True)
+    recorder.start(file)
     recorder.record_tick(0, Action(), 2, None, None)
     assert len(file.actions) == 1
 
