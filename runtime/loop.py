@@ -95,6 +95,27 @@ class Recorder(Protocol):
     def close(self) -> None: ...
 
 
+class Turn(NamedTuple):
+    """What happened in a slot instead of a tick: frames to show, and the number of the next tick."""
+
+    frames: Sequence[Frame]
+    next_tick: int
+
+
+class Interlude(Protocol):
+    """Asked before every tick, on the loop's thread: may take the slot, to go back in time or load a state.
+
+    Returns None to let the tick run. What it does with the world is its own business; no deadline is counted for it.
+    """
+
+    def turn(self, next_tick: int) -> Turn | None: ...
+
+
+class NullInterlude:
+    def turn(self, next_tick: int) -> Turn | None:
+        return None
+
+
 class NullObserver:
     def observe(self, record: TickRecord) -> None:
         pass
@@ -165,7 +186,7 @@ class Loop:
     `tick_period_ns`: exact period, see `period_ns`. `deadline_ns`: from release to first frame presented. `seed`: of
     later resets that name none. `reset_seeds`: tick -> seed, from a recording, for resets that named one.
     `checksum_every`: ticks between checksums given to the recorder, 0 for never. `probe`: what the machine does
-    meanwhile.
+    meanwhile. `interlude`: may take a slot instead of a tick.
     """
 
     def __init__(
@@ -185,6 +206,7 @@ class Loop:
         reset_seeds: Mapping[int, int] | None = None,
         checksum_every: int = 20,
         probe: Probe | None = None,
+        interlude: Interlude | None = None,
     ) -> None:
         if deadline_ns <= 0:
             raise ValueError(f"deadline: expected more than 0 ns after release, got {deadline_ns}")
@@ -197,6 +219,7 @@ class Loop:
         self._observer = observer or NullObserver()
         self._recorder = recorder or NullRecorder()
         self._probe = probe or NullProbe()
+        self._interlude = interlude or NullInterlude()
         self._timetable = Timetable(tick_period_ns)
         self._deadline_ns = deadline_ns
         self._seed, self._reset_seeds = seed, dict(reset_seeds or {})
@@ -217,7 +240,10 @@ class Loop:
             gap = self._wait()
             if self.controls.stopping:
                 return
-            if self.controls.take_tick():
+            turn = self._interlude.turn(self.tick)
+            if turn is not None:
+                self._take(turn)
+            elif self.controls.take_tick():
                 self._tick(gap)
             else:
                 self._resumed = True
@@ -257,6 +283,13 @@ class Loop:
         self.tick += 1
         self._resumed, self._gap_before = False, gap
         self._free_ns, self._commit_ns = times.commit_end_ns, times.commit_end_ns - commit_ns
+
+    def _take(self, turn: Turn) -> None:
+        """Show what the interlude made. Time it took beyond its slot is nobody's miss: the timetable waits for it."""
+        for frame in turn.frames:
+            self._display.present(frame)
+        self.tick, self._resumed = turn.next_tick, True
+        self._timetable.delay(max(0, self._clock.now_ns() - self._timetable.release_ns(self._slot + 1)))
 
     def _move_timetable(self, present_ns: int, commit_end_ns: int, gap: bool) -> int:
         """After an overrun the next tick is released at once; returns the periods lost by it, by the late policy."""

@@ -9,7 +9,7 @@ from runtime.controls import SessionControls
 from runtime.core import Action, Clock, Frame, ManualClock
 from runtime.governor import FixedGovernor
 from runtime.host import Probe
-from runtime.loop import Governor, Loop, TickRecord
+from runtime.loop import Governor, Interlude, Loop, TickRecord
 from worlds.toy.world import ToyWorld
 
 MS = 1_000_000
@@ -108,6 +108,7 @@ class Session:
         checksum_every: int = 1,
         clock: ManualClock | None = None,
         probe: Probe | None = None,
+        interlude: Interlude | None = None,
     ) -> None:
         self.clock = clock or ManualClock()
         self.world = ToyWorld(self.clock, Costs(self.clock, by_tick))
@@ -132,6 +133,7 @@ class Session:
             reset_seeds=reset_seeds,
             checksum_every=checksum_every,
             probe=probe,
+            interlude=interlude,
         )
 
     @property

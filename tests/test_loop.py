@@ -7,12 +7,13 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runtime.core import Action, FixedClock, ManualClock, TickPlan, TickResult
 from runtime.governor import AdaptiveGovernor, TraceGovernor
 from runtime.host import HostUse, NullProbe
-from runtime.loop import Timetable, period_ns, reset_seed
+from runtime.loop import Timetable, Turn, period_ns, reset_seed
 from tests.doubles import MS, PERIOD_NS, Session
 
 
@@ -198,6 +199,27 @@ def test_a_tick_that_was_woken_too_late_is_a_miss_whoever_is_to_blame() -> None:
     assert [record.missed for record in session.records] == [False, False, True, False]
     assert [record.lost_slots for record in session.records] == [0, 0, 1, 0]
     assert [record.release_ns // MS for record in session.records] == [0, 50, 100, 220]
+
+
+def test_an_interlude_takes_slots_shows_frames_and_says_where_to_go_on() -> None:
+    class GoesBack:
+        """Instead of ticks 3 and 4: shows two frames, slowly, and goes on at tick 1."""
+
+        turns = 0
+
+        def turn(self, next_tick: int) -> Turn | None:
+            if next_tick < 3 or self.turns == 2:
+                return None
+            self.turns += 1
+            session.clock.advance_ns(120 * MS)
+            return Turn([np.full((48, 64, 3), self.turns, np.uint8)], next_tick if self.turns == 1 else 1)
+
+    session = Session(interlude=GoesBack())
+    session.loop.run(6)
+    assert [record.tick for record in session.records] == [0, 1, 2, 1, 2, 3, 4, 5]
+    assert [frame[0, 0, 0] for frame in session.display.frames[3:5]] == [1, 2]
+    assert not any(record.missed or record.lost_slots or record.clock_gap for record in session.records)
+    assert [record.resumed for record in session.records] == [True, False, False, True, False, False, False, False]
 
 
 def test_what_the_machine_did_is_read_from_poll_to_present() -> None:
