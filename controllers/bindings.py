@@ -21,7 +21,7 @@ DEFAULT_BINDINGS = Path(__file__).with_name("default_bindings.yaml")
 
 COMMANDS = (
     "pause", "single_tick", "reset", "quality_up", "quality_down", "quality_unlock", "screenshot", "record", "help",
-    "hud", "prompt", "quit",
+    "hud", "prompt", "rewind", "quick_save", "quick_load", "split", "quit",
 )  # fmt: skip
 MOUSE_BUTTONS = ("left", "middle", "right", "x1", "x2")
 PAD_BUTTONS = (

@@ -49,6 +49,10 @@ Trace = Annotated[Path | None, typer.Option(help="Write a Chrome/Perfetto trace.
 MetricsPort = Annotated[int | None, typer.Option(help="Serve Prometheus metrics; 0 for any port.", min=0, max=65535)]
 
 
+Saves = Annotated[Path | None, typer.Option(help="The folder of save slots (your data folder).", metavar="DIR")]
+LoadSlot = Annotated[str | None, typer.Option(help="Go on from this save slot.", metavar="SLOT")]
+
+
 @app.command()
 def play(
     world: WorldName = "circuit",
@@ -66,13 +70,15 @@ def play(
     load: Load = None,
     trace: Trace = None,
     metrics_port: MetricsPort = None,
+    saves: Saves = None,
+    load_slot: LoadSlot = None,
 ) -> int:
     """Open a window and play; without a display, play headless for 30 s into a video and a report."""
     from runtime.play import PlayOptions, play_world
 
     options = PlayOptions(
         world, side_by_side, seed, steps, smooth, bindings, record, overwrite, prompt, ticks, out, load, trace,
-        metrics_port,
+        metrics_port, saves, load_slot,
     )  # fmt: skip
     return play_world(options, _startup())
 
@@ -109,6 +115,9 @@ def run(
     load: Load = None,
     trace: Trace = None,
     metrics_port: MetricsPort = None,
+    saves: Saves = None,
+    load_slot: LoadSlot = None,
+    save_slot: Annotated[str | None, typer.Option(help="Save the world there at the end.", metavar="SLOT")] = None,
 ) -> int:
     """Run a headless session and write a video, a contact sheet and a report."""
     from runtime import report as reports
@@ -120,6 +129,7 @@ def run(
     options = SessionOptions(
         world, ticks, script, bot, idle, clock.value, deadline_ms, steps, seed, prompt, side_by_side, record, overwrite,
         video, contact_sheet, report, out, not no_video, warmup_ticks, quality, load, trace, metrics_port,
+        saves, load_slot, save_slot,
     )  # fmt: skip
     outcome = run_session(options, _startup())
     shortage = reports.shortage(outcome.report, max_miss_rate)
@@ -174,6 +184,39 @@ def synctest(
     from runtime.synctest_command import SyncTestOptions, run_synctest
 
     return run_synctest(SyncTestOptions(world, depth, ticks, seed, script, bot, stride, as_json))
+
+
+@app.command(name="saves")
+def list_saves(
+    world: WorldName = "circuit",
+    *,
+    folder: Annotated[Path | None, typer.Option("--saves", help="The folder of save slots.", metavar="DIR")] = None,
+    delete: Annotated[str | None, typer.Option(help="Delete this slot.", metavar="SLOT")] = None,
+) -> int:
+    """List a world's save slots, newest first, or delete one."""
+    from runtime.saves import default_folder, delete_slot, list_slots
+    from runtime.startup import check_folder
+
+    name, where = check_folder(world).name, folder or default_folder()
+    if delete is not None:
+        delete_slot(where, name, delete)
+        print(f"deleted: {delete}")
+        return 0
+    for slot in list_slots(where, name):
+        print(f"{slot.slot:20} " + (f"damaged: {slot.problem}" if slot.problem else f"tick {slot.tick}, {slot.prompt}"))
+    return 0
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(help="A session's report.", metavar="F.json")],
+    out: Annotated[Path | None, typer.Option(help="The page (default: beside it).", metavar="F.html")] = None,
+) -> int:
+    """Render a report as one self-contained HTML page."""
+    from tools.report.page import read_report, write_page
+
+    print(f"page: {write_page(read_report(path), out or path.with_suffix('.html'))}")
+    return 0
 
 
 @app.command()

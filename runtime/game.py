@@ -20,10 +20,12 @@ from runtime.load import LoadedWorld, parse_load
 from runtime.loop import Loop, period_ns
 from runtime.panel import SwitchedRecorder, WindowLatency
 from runtime.parts import deadline_of, make_recorder, write_report
+from runtime.saves import default_folder, load_slot
 from runtime.screen import Screen
 from runtime.startup import OpenWorld, StartUp
 from runtime.terminal import Signals
 from runtime.threaded import FrameMailbox, GeneratorThread
+from runtime.time_machine import TimeMachine, TimeSettings
 from runtime.video import write_png
 
 if TYPE_CHECKING:
@@ -75,6 +77,14 @@ class Game:
         if options.prompt is not None:
             self._controller.set_prompt(options.prompt)
         world = opened.world if options.load is None else LoadedWorld(opened.world, parse_load(options.load), clock)
+        self._time = TimeMachine(
+            opened.world,
+            self._recorder,
+            TimeSettings(options.saves or default_folder(), options.seed),
+            say=self._panel.say,
+            broken=self._end_broken_recording,
+            shown=self._latency.skip,
+        )
         self._loop = WarmingLoop(
             world,
             self._controller,
@@ -90,11 +100,14 @@ class Game:
             tick_period_ns=tick_period_ns,
             deadline_ns=self._deadline_ns,
             observer=self._instruments.observer(world, self._latency),
-            recorder=self._recorder,
+            recorder=self._time,
+            interlude=self._time,
             controls=self._controls,
             seed=options.seed,
             probe=self._instruments.probe,
         )
+        if options.load_slot is not None:
+            self._time.load(load_slot(options.saves or default_folder(), options.load_slot, info))
         self._panel.connect(opened, self._instruments.telemetry, self._latency, self._controls, self._recorder)
         self._commands: dict[str, Callable[[], None]] = {
             "pause": self._pause,
@@ -105,6 +118,11 @@ class Game:
             "quality_unlock": self._unlock_quality,
             "screenshot": self._screenshot,
             "record": self._record,
+            "rewind": lambda: self._time.hold_rewind(True),
+            "release:rewind": lambda: self._time.hold_rewind(False),
+            "quick_save": self._time.request_save,
+            "quick_load": self._time.request_load,
+            "split": self._time.request_split,
             "help": self._panel.toggle_help,
             "hud": self._panel.toggle_stats,
             "quit": self._controls.request_stop,
@@ -132,6 +150,7 @@ class Game:
         return code
 
     def close(self) -> None:
+        self._time.close()
         self._instruments.close()
 
     def _turn(self) -> None:
@@ -199,6 +218,11 @@ class Game:
         )
         self._recording = path
         self._panel.say(f"recording from here: {path}", seconds=5)
+
+    def _end_broken_recording(self) -> None:
+        """A recording is one unbroken line of ticks."""
+        if self._recorder.active:
+            self._stop_recording()
 
     def _stop_recording(self) -> None:
         lost = self._end_recording()

@@ -148,6 +148,10 @@ class WindowLatency:
         self._match()
         return metrics.percentile([wait / 1e6 for wait in self._waits_ns[-count:]], 50)
 
+    def skip(self, frames: int) -> None:
+        """Frames that no tick made: a rewind shows them, and no input is in them."""
+        self._next_frame_id += frames
+
     def percentiles_ms(self) -> dict[str, float | None] | None:
         """p50 and p95 of the whole session; None if there was no input."""
         self._match()

@@ -55,6 +55,8 @@ class PlayOptions:
     load: str | None = None
     trace: Path | None = None
     metrics_port: int | None = None
+    saves: Path | None = None
+    load_slot: str | None = None
 
 
 def play_world(options: PlayOptions, startup: StartUp) -> int:

@@ -26,6 +26,7 @@ from runtime.parts import (
     quality_choice,
     write_report,
 )
+from runtime.saves import default_folder, load_slot, save_slot, saved_state
 from runtime.startup import StartUp, check_folder, open_world, patience
 from runtime.terminal import OnEveryTick, Signals, progress_bar
 
@@ -61,6 +62,9 @@ class SessionOptions:
     load: str | None = None
     trace: Path | None = None
     metrics_port: int | None = None
+    saves: Path | None = None
+    load_slot: str | None = None
+    save_slot: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,20 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         with patience(f"loading {found.name}"):
             opened = open_world(found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side)
         stack.callback(opened.world.close)
+        saves, first_tick = options.saves or default_folder(), 0
+        if options.load_slot is not None:
+            state = load_slot(saves, options.load_slot, opened.info)
+            opened.world.restore(state.snapshot)
+            first_tick = state.tick
         world = opened.world if shape is None else LoadedWorld(opened.world, shape, clock)
-        recorder = make_recorder(options.record, opened, options.seed, overwrite=options.overwrite, live=watched.live)
+        recorder = make_recorder(
+            options.record,
+            opened,
+            options.seed,
+            overwrite=options.overwrite,
+            live=watched.live,
+            initial_snapshot=None if options.load_slot is None else opened.world.snapshot(),
+        )
         stack.callback(recorder.close)
         album = Album(
             AlbumOptions(options.out, options.pictures, options.video, options.contact_sheet, watched.live),
@@ -122,6 +138,7 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
             seed=options.seed,
             probe=instruments.probe,
         )
+        loop.tick = first_tick
         startup.restart_phase()
         loop.run(options.ticks)
         report = instruments.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
@@ -130,4 +147,8 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         recorder.close()
         if options.record is not None:
             written["recording"] = options.record
-        return Outcome(report, written, signals.received and loop.tick < options.ticks)
+        if options.save_slot is not None:
+            prompt = str(getattr(opened.world, "prompt", ""))
+            state = saved_state(opened.world, tick=loop.tick, seed=options.seed, prompt=prompt)
+            written["saved"] = save_slot(saves, options.save_slot, state)
+        return Outcome(report, written, signals.received and loop.tick < first_tick + options.ticks)

@@ -27,6 +27,9 @@ DESKTOP_SHARE = 2 / 3
 UNSEEN_DRIVERS = frozenset({"offscreen", "dummy", "evdev"})
 """SDL video drivers that open a 'window' nobody can see: reported as no display rather than played to no one."""
 
+HELD_COMMANDS = ("rewind",)
+"""Commands that last as long as their key: its release comes as `RELEASED + command`."""
+RELEASED = "release:"
 PUNCTUATION = {
     ".": "period", ",": "comma", ";": "semicolon", "'": "quote", "`": "backquote", "/": "slash", "\\": "backslash",
     "-": "minus", "=": "equals", "+": "plus", "*": "asterisk", "[": "left_bracket", "]": "right_bracket",
@@ -83,6 +86,7 @@ class Window:
         self._text: str | None = None
         self._max_text_chars = 0
         self._triggered: list[str] = []
+        self._held_commands: list[str] = []
         self._open = True
         self.vsync = _open_window(title, frame_size_px, vsync, scale)
         self._pads = _Pads(latch)
@@ -96,8 +100,8 @@ class Window:
             pygame.MOUSEBUTTONUP: lambda event: self._release(MOUSE_BUTTONS.get(event.button, "")),
             pygame.MOUSEMOTION: self._on_mouse_motion,
             pygame.MOUSEWHEEL: lambda event: self._move("mouse:wheel", float(event.y)),
-            pygame.WINDOWFOCUSLOST: lambda event: latch.release_all(),
-            pygame.WINDOWMINIMIZED: lambda event: latch.release_all(),
+            pygame.WINDOWFOCUSLOST: lambda event: self._let_go(),
+            pygame.WINDOWMINIMIZED: lambda event: self._let_go(),
             pygame.CONTROLLERBUTTONDOWN: lambda event: self._press(_pad_button(event.button)),
             pygame.CONTROLLERBUTTONUP: lambda event: self._release(_pad_button(event.button)),
             pygame.CONTROLLERAXISMOTION: self._on_pad_axis,
@@ -122,12 +126,24 @@ class Window:
             self.begin_text()
         elif command is not None:
             self._triggered.append(command)
+            if command in HELD_COMMANDS:
+                self._held_commands.append(command)
         elif control:
             self._latch.press(control, self._clock.now_ns())
 
     def _release(self, control: str) -> None:
-        if control and control not in self._commands:
+        command = self._commands.get(control)
+        if command in self._held_commands:
+            self._held_commands.remove(command)
+            self._triggered.append(RELEASED + command)
+        elif control and command is None:
             self._latch.release(control, self._clock.now_ns())
+
+    def _let_go(self) -> None:
+        """Of everything: what is released while the window is not looking is never told."""
+        self._latch.release_all()
+        self._triggered += [RELEASED + command for command in self._held_commands]
+        self._held_commands = []
 
     def _move(self, axis: str, value: float) -> None:
         self._latch.move(axis, value, self._clock.now_ns())

@@ -143,6 +143,30 @@ def test_a_world_that_keeps_all_its_state_passes_the_synctest(nextframe: Run) ->
     assert nextframe("synctest", "toy", "--depth", "50", "--ticks", "40")[0] == 2
 
 
+def test_a_saved_world_goes_on_in_another_process_as_if_it_had_never_stopped(nextframe: Run, tmp_path: Path) -> None:
+    common = ["run", "toy", "--bot", "wander", "--clock", "fixed", "--no-video", "--saves", "saves"]
+    assert nextframe(*common, "--ticks", "40", "--record", "whole.nfr")[0] == 0
+    assert nextframe(*common, "--ticks", "20", "--save-slot", "half")[0] == 0
+    code, out, _ = nextframe("saves", "toy", "--saves", "saves")
+    assert (code, out.split()[:3]) == (0, ["half", "tick", "20,"])
+    assert nextframe(*common, "--ticks", "20", "--load-slot", "half", "--record", "rest.nfr")[0] == 0
+    whole, rest = (read_replay(tmp_path / name).ticks for name in ("whole.nfr", "rest.nfr"))
+    sums = [tick.checksum for tick in whole[20:]]
+    assert [tick.action for tick in rest] == [tick.action for tick in whole[20:]]
+    assert [tick.checksum for tick in rest] == sums
+    assert any(sums)
+    mistake(nextframe(*common, "--ticks", "20", "--load-slot", "none"), "no such save", "half")
+    assert nextframe("saves", "toy", "--saves", "saves", "--delete", "half")[0] == 0
+    assert nextframe("saves", "toy", "--saves", "saves")[1] == ""
+
+
+def test_a_report_becomes_a_page(nextframe: Run, tmp_path: Path) -> None:
+    assert nextframe(*toy("--no-video"))[0] == 0
+    assert nextframe("report", "out/report.json")[0] == 0
+    assert "<svg" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    mistake(nextframe("report", "out/none.json"), "none.json")
+
+
 def test_metrics_are_served_where_it_is_said(nextframe: Run) -> None:
     code, out, _ = nextframe(*toy("--no-video", "--metrics-port", "0"))
     assert code == 0

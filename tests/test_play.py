@@ -164,6 +164,18 @@ def test_a_screenshot_is_a_png_in_the_output_folder(player: Callable[..., Player
     assert playing.files("screenshot-*.png")[0].read_bytes().startswith(b"\x89PNG")
 
 
+def test_time_goes_back_while_the_key_is_held_and_a_slot_brings_a_moment_back(player: Callable[..., Player]) -> None:
+    playing = player("--saves", "saves", "--record", "a.nfr")
+    playing.until(lambda: len(ticks_of(playing)) >= 40, "two seconds to be played")
+    playing.key("F5")
+    playing.until((playing.folder / "saves/toy/quick.nfs").is_file, "the quick-save")
+    xdotool("keydown", "BackSpace", "sleep", "0.6", "keyup", "BackSpace")
+    playing.until(lambda: recorded(playing.folder / "a.nfr").complete, "the rewind to end the recording")
+    playing.key("F8")
+    playing.key("b")
+    playing.quit()
+
+
 def test_locked_quality_is_applied(player: Callable[..., Player]) -> None:
     playing = player("--ticks", "20", "--steps", "1")
     _, report = playing.ended()
