@@ -18,7 +18,9 @@ SCREEN = "1280x960x24"
 def start_xvfb() -> tuple[subprocess.Popen[bytes], str]:
     """Start Xvfb on a display number it picks itself; returns the process and the display name (":7")."""
     read_end, write_end = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", SCREEN, "-nolisten", "tcp", "+extension", "GLX"]
+    # Without -noreset the server starts anew whenever its last window closes, and refuses whoever comes meanwhile.
+    options = ["-screen", "0", SCREEN, "-nolisten", "tcp", "-noreset", "+extension", "GLX"]
+    command = ["Xvfb", "-displayfd", str(write_end), *options]
     server = subprocess.Popen(
         command, pass_fds=[write_end], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
