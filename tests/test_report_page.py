@@ -239,9 +239,12 @@ def test_a_session_without_ticks_is_not_called_a_success() -> None:
 
 
 def test_a_fixed_clock_measures_no_time_and_the_page_says_so() -> None:
-    text = Page(render_page(session_report(20, {}, clock="fixed"))).text
-    assert "20 ticks on the fixed clock" in text
-    assert "held its" not in text
+    page = Page(render_page(session_report(20, {}, clock="fixed")))
+    assert "20 ticks on the fixed clock" in page.text
+    assert "held its" not in page.text
+    assert not {"miss_rate", "response_ms.p99", "fps", "stage_ms.decode.p50"} & {key for key, _ in page.keyed}
+    assert "steps_mean" in {key for key, _ in page.keyed}
+    assert page.count("svg", "chart") == 0
 
 
 def test_each_missed_tick_has_its_cause_its_evidence_and_the_ticks_before(report: dict[str, Any], html: str) -> None:
@@ -268,6 +271,15 @@ def test_all_definitions_are_quoted_and_old_reports_get_the_current_ones(report:
     assert all(text in Page(html).text for text in report["definitions"].values())
     old = {key: value for key, value in report.items() if key != "definitions"}
     assert all(text in Page(render_page(old)).text for text in DEFINITIONS.values())
+
+
+def test_the_cursor_reads_stages_in_the_order_they_run(report: dict[str, Any], html: str) -> None:
+    embedded = re.search(r'<script type="application/json" id="series">(.*?)</script>', html)
+    assert embedded is not None
+    data = json.loads(embedded[1])
+    assert list(data["stages"]) == ["condition", "denoise", "decode", "present", "commit"]
+    assert data["response"] == [round(value, 2) for value in report["series"]["response_ms"]]
+    assert data["steps"] == report["series"]["steps"]
 
 
 # --- whatever the report holds ---------------------------------------------------------------------------------

@@ -50,13 +50,18 @@ class Bar:
     key: str = ""
 
 
+def measures_time(report: Report) -> bool:
+    """On a fixed clock every duration is 0, and 0 ms on a page would read as a result."""
+    return report.clock == "real"
+
+
 def verdict(report: Report) -> str:
     """The session in one sentence."""
     deadline, ticks = f"{report.deadline_ms:g} ms deadline", report.ticks
     if ticks == 0:
         return f"Nothing was measured: no tick of {report.world} ran after the warm-up."
     steps = "" if report.steps_mean is None else f" at {shown(report.steps_mean)} denoise steps on average"
-    if report.clock != "real":
+    if not measures_time(report):
         ran = f"{report.world} ran {words.plural(ticks, 'tick')} on the {report.clock} clock{steps}"
         return f"{ran}: no time was measured."
     if report.misses == 0:
@@ -79,7 +84,7 @@ def summary(report: Report) -> str:
     if device:
         parts.append(f"on {device}")
     if report.governor is not None and report.governor.name:
-        parts.append(f"quality by the {report.governor.name} governor")
+        parts.append(f"quality: {report.governor.name}")
     return ", ".join(parts) + "."
 
 
@@ -88,10 +93,10 @@ def notices(report: Report, absent: Mapping[str, str]) -> list[str]:
     said = []
     if report.ticks == 0:
         said.append("No tick was measured, so there is nothing to judge. Run more ticks than the warm-up takes.")
-    elif report.clock != "real":
+    elif not measures_time(report):
         said.append(
-            f"On the {report.clock} clock work takes no time. Pictures and steps below are real, times are not; "
-            "run with the real clock to measure them."
+            f"On the {report.clock} clock work takes no time, so responses, rates and misses say nothing and are left "
+            "out. Run with the real clock to measure them."
         )
     if absent:
         lacks = "; ".join(f"{key} ({shows})" for key, shows in absent.items())
@@ -106,7 +111,9 @@ def notices(report: Report, absent: Mapping[str, str]) -> list[str]:
 
 
 def cards(report: Report) -> list[Card]:
-    """The key figures, most important first."""
+    """The key figures, most important first; without a clock that runs, only those that need none."""
+    if not measures_time(report):
+        return [_steps(report), _first_frame(report)]
     return [
         _misses(report), _response(report), _rate(report), _steps(report),
         _input(report), _first_frame(report), _smoothness(report), _overhead(report),

@@ -85,7 +85,4 @@
       show(svg, Math.max(0, Math.min(data.tick.length - 1, from + step)));
     });
   }
-  window.addEventListener("beforeprint", () => {
-    for (const part of document.querySelectorAll("details")) part.open = true;
-  });
 })();

@@ -156,8 +156,8 @@ def response_plot(report: Report, form: Format) -> Markup:
     plot.drawing.add("path", class_="response", d=line_path(line))
     if len(line) <= FEW_POINTS:
         plot.drawing.add("path", class_="response dots", d=dots_path(line))
-    plot.deadline(scale, report.deadline_ms)
     _mark_misses(plot, scale)
+    plot.deadline(scale, report.deadline_ms)
     _rungs(plot, report)
     if load is not None:
         _load(plot, [value or 0.0 for value in load])

@@ -44,6 +44,8 @@ def render_page(report: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    # The cursor lists stages in the order they run, not by name; and six thousand points need no spaces.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters.update(
         shown=words.shown, percent=words.percent, whole=words.whole, byte_size=words.byte_size, plural=words.plural
     )
@@ -52,9 +54,11 @@ def render_page(report: Mapping[str, Any]) -> str:
 
 def _context(report: Report) -> dict[str, Any]:
     """Everything the template names."""
-    plots = report.series is not None and bool(report.series.tick)
+    timed = content.measures_time(report)
+    plots = timed and report.series is not None and bool(report.series.tick)
     return {
         "report": report,
+        "timed": timed,
         "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
         "script": Markup((HERE / "cursor.js").read_text(encoding="utf-8")),
         "verdict": content.verdict(report),
