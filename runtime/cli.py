@@ -220,6 +220,27 @@ def report(
 
 
 @app.command()
+def audit(
+    target: Annotated[
+        str, typer.Argument(help="A world, python:MODULE:FACTORY, or process:COMMAND.", metavar="TARGET")
+    ] = "circuit",
+    *,
+    claims: Annotated[Path | None, typer.Option(help="What its maker says of it.", metavar="F.yaml")] = None,
+    out: OutFolder = Path("out/audit"),
+    quick: Annotated[bool, typer.Option("--quick", help="A minute instead of five.")] = False,
+    seed: Seed = 0,
+    max_response_frames: Annotated[
+        int | None, typer.Option(help="Exit with 1 if an input shows in a later frame than this.", min=1)
+    ] = None,
+    no_page: Annotated[bool, typer.Option("--no-page", help="Only the JSON document.")] = False,
+) -> int:
+    """Is it interactive, streaming or batch? Three numbers and four answers, with evidence."""
+    from tools.audit.command import AuditCommand, run_audit
+
+    return run_audit(AuditCommand(target, claims, out, quick, seed, max_response_frames, not no_page))
+
+
+@app.command()
 def worlds() -> int:
     """List the worlds that can be played here."""
     from runtime.doctor import print_worlds
