@@ -196,6 +196,21 @@ def test_what_echoes_a_key_is_told_from_what_happens_in_the_world() -> None:
     assert wider.sum() == 5 * 6
 
 
+def test_a_tint_that_comes_and_goes_is_no_display() -> None:
+    def run(strength: list[int]) -> list[np.ndarray]:
+        frames = []
+        for level in strength:
+            frame = np.full((30, 40, 3), 90, np.uint8)
+            frame[:5] += np.uint8(level)
+            frames.append(frame)
+        return frames
+
+    fading, sudden = [6, 12, 18, 24, 18, 12, 6, 0, 0, 0], [24, 24, 24, 24, 0, 0, 0, 0, 0, 0]
+    still = run([0] * 10)
+    assert not echo_mask([(run(fading), still)] * 3, 4, 1).any()
+    assert echo_mask([(run(sudden), still)] * 3, 4, 1).sum() == 5 * 40
+
+
 def test_a_whole_picture_that_follows_a_key_is_no_overlay() -> None:
     assert as_overlay(np.ones((10, 10), dtype=bool)) is None
     assert as_overlay(np.zeros((10, 10), dtype=bool)) is None

@@ -22,6 +22,10 @@ VISIBLE_PX = 4
 """Fewer pixels than this are no picture that changed."""
 GRID_CELLS = 12
 """Rows and columns of the coarse picture, in which pixel noise averages out."""
+ECHO_LEVELS = 4
+"""A display of the controls is there to be seen."""
+FADED_SHARE = 0.125
+"""An echo is either on or off. What is on its way in or out, such as the tint of a weather, is still there."""
 MOST_OVERLAY_SHARE = 0.25
 """What echoes the controls over more of the picture than this is no overlay but the picture."""
 
@@ -79,9 +83,11 @@ def echo_mask(pairs: Sequence[tuple[Sequence[Frame], Sequence[Frame]]], hold: in
     """
     found: Mask | None = None
     for pressed, idle in pairs:
-        far = np.stack([distance(a, b) > levels for a, b in zip(pressed, idle, strict=True)])
-        on = far[: hold + 2].sum(axis=0)
-        echoes = (on >= hold - 1) & (on <= hold + 1) & ~far[hold + 3 :].any(axis=0)
+        apart = np.stack([distance(a, b) for a, b in zip(pressed, idle, strict=True)])
+        peak = apart.max(axis=0)
+        far = apart > np.maximum(levels, peak * FADED_SHARE)
+        on = far[: hold + 3].sum(axis=0)
+        echoes = (peak > ECHO_LEVELS) & (on >= hold - 1) & (on <= hold + 1) & ~far[hold + 3 :].any(axis=0)
         found = echoes if found is None else found & echoes
     assert found is not None, "at least one moment"
     return found
@@ -89,10 +95,10 @@ def echo_mask(pairs: Sequence[tuple[Sequence[Frame], Sequence[Frame]]], hold: in
 
 def as_overlay(mask: Mask) -> Mask | None:
     """The mask one pixel wider, for the soft edges of letters; None if there is none or it is too much for one."""
-    share = float(mask.mean())
-    if share == 0 or share > MOST_OVERLAY_SHARE:
+    if not mask.any():
         return None
     padded = np.pad(mask, 1)
     height, width = mask.shape
     shifted = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    return np.logical_or.reduce(shifted)
+    wider = np.logical_or.reduce(shifted)
+    return wider if wider.mean() <= MOST_OVERLAY_SHARE else None

@@ -27,8 +27,6 @@ from tools.audit.options import AuditOptions
 from tools.audit.player import Moment, Player
 
 HOLD_TICKS, RELEASE_TICKS = 4, 6
-ECHO_LEVELS = 4
-"""A display of the controls is there to be seen. A tint that fades in and out would be smaller at both ends."""
 CALIBRATION_MOMENTS = 3
 
 Say = Callable[[str], None]
@@ -94,7 +92,7 @@ def calibrate(moments: Sequence[Moment], controls: Sequence[Control]) -> tuple[d
             (moment.play(control.pulse(HOLD_TICKS, RELEASE_TICKS)).frames, run.frames)
             for moment, run in zip(moments, plain, strict=True)
         ]
-        overlay = as_overlay(echo_mask(pairs, HOLD_TICKS, max(levels + 1, ECHO_LEVELS)))
+        overlay = as_overlay(echo_mask(pairs, HOLD_TICKS, levels + 1))
         if overlay is not None:
             overlays[control.name] = overlay
     return overlays, levels
