@@ -161,7 +161,7 @@ def test_a_saved_world_goes_on_in_another_process_as_if_it_had_never_stopped(nex
 
 
 def test_a_report_becomes_a_page(nextframe: Run, tmp_path: Path) -> None:
-    assert nextframe(*toy("--no-video"))[0] == 0
+    assert nextframe("run", "toy", "--ticks", "20", "--idle", "--no-video")[0] == 0
     assert nextframe("report", "out/report.json")[0] == 0
     assert "<svg" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
     mistake(nextframe("report", "out/none.json"), "none.json")
