@@ -121,12 +121,13 @@ class DriftMonitor:
         latents = np.array([latent for latent, _ in self._past[-count - 1 :]], np.float64)
         if len(latents) == count:  # the session's first tick has none before it
             latents = np.concatenate([latents[:1], latents])
-        x, moved = latents[1:], np.diff(latents, axis=0)
-        shares = rate * self._kept[count - 1 :: -1]
-        block = np.stack((shares @ x, shares @ (x * x), shares @ (moved * moved), np.full(x.shape[1], shares.sum())))
+        x, moved = latents[1:], latents[1:] - latents[:-1]
+        block = (rate * self._kept[count - 1 :: -1]) @ np.concatenate((x, x * x, moved * moved), axis=1)
         first, last = self._span(-1)
-        self._sums[:, first:last] *= self._kept[count]
-        self._sums[:, first:last] += block[:, first:last]
+        sums = self._sums[:, first:last]
+        sums *= self._kept[count]
+        sums[:-1] += block.reshape(len(STATISTICS), -1)[:, first:last]
+        sums[-1] += 1.0 - self._kept[count]
         self._ages = [age + count for age in self._ages]
         self._pending = 0
         self._renew(self.report.outside_for_ticks)

@@ -5,12 +5,13 @@ Owns strokes and scales. Knows nothing of how the numbers came about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from xml.sax.saxutils import escape
 
 import numpy as np
+from numpy.typing import NDArray
 
 WIDTH_PX, LEFT_PX, RIGHT_PX, TOP_PX, PANEL_PX, GAP_PX = 900, 70, 20, 70, 74, 34
 COLOURS = {"none": "#5f6368", "renoise": "#e08a1e", "reanchor": "#1a5fb4"}
@@ -83,6 +84,13 @@ def picture(height_px: float, title: str, strokes: Sequence[str]) -> str:
     return "\n".join([head, paper, heading, *strokes, "</svg>"]) + "\n"
 
 
+def judged_stretches(scores: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The stretches of `(sessions, ticks)` in which at least one session has a score, each with its first tick."""
+    edges = np.diff(np.isfinite(scores).any(0).astype(int), prepend=0, append=0).nonzero()[0]
+    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        yield start, scores[:, start:stop]
+
+
 def draw_cases(runs: Sequence[CaseRun], alarm_score: float, every_ticks: int = 10) -> str:
     """One panel for each case: the median over seeds with each remedy, and the middle half of the seeds."""
     names = list(dict.fromkeys(run.case for run in runs))
@@ -97,11 +105,10 @@ def draw_cases(runs: Sequence[CaseRun], alarm_score: float, every_ticks: int = 1
         strokes.append(panel.line([0, ticks], [alarm_score, alarm_score], ALARM, dash="3 3"))
         for remedy, colour in COLOURS.items():
             scores = np.array([run.scores for run in runs if (run.case, run.remedy) == (name, remedy)])
-            xs = list(range(0, ticks, every_ticks))
-            judged = np.isfinite(scores[:, ::every_ticks]).any(0)
-            xs = [x for x, seen in zip(xs, judged, strict=True) if seen]
-            low, middle, high = np.nanquantile(scores[:, ::every_ticks][:, judged], [0.25, 0.5, 0.75], axis=0).tolist()
-            strokes += [panel.area(xs, low, high, colour), panel.line(xs, middle, colour)]
+            for start, part in judged_stretches(scores[:, ::every_ticks]):
+                xs = [(start + at) * every_ticks for at in range(part.shape[1])]
+                low, middle, high = np.nanquantile(part, [0.25, 0.5, 0.75], axis=0).tolist()
+                strokes += [panel.area(xs, low, high, colour), panel.line(xs, middle, colour)]
     height_px = TOP_PX + len(names) * (PANEL_PX + GAP_PX) + 10
     strokes.append(text(WIDTH_PX - RIGHT_PX, height_px - 8, f"{len(runs[0].scores)} ticks", anchor="end"))
     return picture(height_px, "Drift score over time, median and middle half of the seeds", strokes)
@@ -124,7 +131,8 @@ def draw_curves(title: str, curves: Sequence[Curve]) -> str:
         seen = [*curve.values, *curve.limits] or [0.0, 1.0]
         low, high = min(seen), max(seen)
         room = 0.08 * (high - low) or 0.5 * abs(high) or 0.5
-        panel = Panel(TOP_PX + row * (PANEL_PX + GAP_PX), 0.0, end, low - room, high + room)
+        floor = 0.0 if 0 <= low < room else low - room
+        panel = Panel(TOP_PX + row * (PANEL_PX + GAP_PX), 0.0, end, floor, high + room)
         strokes += panel.frame(curve.title)
         strokes += [panel.line([0, end], [limit, limit], ALARM, dash="3 3") for limit in curve.limits]
         strokes.append(panel.line(curve.minutes, curve.values, COLOURS["reanchor"]))
