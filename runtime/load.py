@@ -28,15 +28,13 @@ from runtime.core import (
     Clock,
     ConfigError,
     FixedClock,
-    Frame,
     ManualClock,
-    Snapshot,
-    StatePart,
     StepGate,
     TickPlan,
     TickResult,
     World,
 )
+from runtime.forwarding import ForwardingWorld
 from runtime.load_shapes import LoadShape
 from runtime.load_text import parse_load
 
@@ -87,7 +85,7 @@ class _Spinner:
         return self._clock.now_ns() - began_ns
 
 
-class LoadedWorld:
+class LoadedWorld(ForwardingWorld):
     """Another world under load. Everything but time is the other world's.
 
     `clock`: the clock the world and the loop use. Load on `denoise` is paid step by step: for the first rung before
@@ -96,9 +94,9 @@ class LoadedWorld:
     """
 
     def __init__(self, world: World, shape: LoadShape, clock: Clock) -> None:
-        self.info = world.info
+        super().__init__(world)
         self.shape = shape
-        self._world, self._clock, self._burn = world, clock, burner(clock)
+        self._clock, self._burn = clock, burner(clock)
         self._first_ns: int | None = None
         self._time_s = 0.0
         self._before_s: float | None = None
@@ -200,27 +198,6 @@ class LoadedWorld:
 
     def _learn(self, stage: str, own_ns: float) -> None:
         self._alone_ns.setdefault(stage, deque(maxlen=ALONE_TICKS)).append(own_ns)
-
-    def reset(self, seed: int) -> Frame:
-        return self._world.reset(seed)
-
-    def snapshot(self) -> Snapshot:
-        return self._world.snapshot()
-
-    def restore(self, snapshot: Snapshot) -> None:
-        self._world.restore(snapshot)
-
-    def checksum(self) -> int:
-        return self._world.checksum()
-
-    def state_inventory(self) -> list[StatePart]:
-        return self._world.state_inventory()
-
-    def warm_up(self) -> None:
-        self._world.warm_up()
-
-    def close(self) -> None:
-        self._world.close()
 
 
 class _PaidSteps:

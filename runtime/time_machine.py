@@ -21,7 +21,7 @@ from runtime.loop import Recorder, Turn
 from runtime.rewind import Rewinder
 from runtime.save_format import SavedState
 from runtime.saves import load_slot, save_slot, saved_state
-from runtime.timeline import Timeline, TimelineError
+from runtime.timeline import Timeline, TimelineError, TimelineRecorder
 
 LAST_PICTURE_FRAMES = 20
 """The split view holds its last picture this long before play goes on."""
@@ -60,6 +60,7 @@ class TimeMachine:
         self._save_slot: str | None = None
         self._load: SavedState | None = None
         self._timeline, self._branches = Timeline(), Branches()
+        self._notes = TimelineRecorder(self._timeline, world)
         self._rewinder: Rewinder | None = None
         self._showing: Generator[Frame, None, None] | None = None
         self._begun = False
@@ -97,15 +98,6 @@ class TimeMachine:
         with self._lock:
             self._split_asked = True
 
-    @property
-    def reach_ticks(self) -> int:
-        """How far a rewind can go now."""
-        return self._timeline.reach_ticks
-
-    @property
-    def bytes(self) -> int:
-        return self._timeline.bytes
-
     def wait_for_saves(self) -> None:
         """Until everything asked for is on disk."""
         for saving in list(self._saving):
@@ -116,8 +108,7 @@ class TimeMachine:
     def record_tick(
         self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
     ) -> None:
-        snapshot = self._world.snapshot() if self._timeline.wants_snapshot(tick) else None
-        self._timeline.note(tick, action, steps_applied, event=event, checksum=checksum, snapshot=snapshot)
+        self._notes.record_tick(tick, action, steps_applied, checksum, event)
         if self._branches.split_tick is not None and not self._branches.full:
             self._branches.note(tick, action, steps_applied, event=event, checksum=checksum)
         self._recorder.record_tick(tick, action, steps_applied, checksum, event)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from model.generator import DenoiseJob, Generator
@@ -166,7 +165,3 @@ class NeuralWorld:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def weight_paths(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    return [folder / name for name in names]

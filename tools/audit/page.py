@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from runtime.core import NextframeError
@@ -18,6 +17,7 @@ from tools.audit import figures
 from tools.audit.report import SCHEMA
 from tools.audit.words import answers_of, cards_of
 from tools.report import words
+from tools.report.page import save_page, templates
 
 HERE = Path(__file__).parent
 REPORT_STYLE = HERE.parent / "report" / "style.css"
@@ -50,22 +50,14 @@ def write_page(document: Mapping[str, Any], path: Path, pictures: Mapping[str, A
 
     NextframeError: another schema, or the file cannot be written.
     """
-    text = render_page(document, pictures)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise NextframeError(f"{path}: expected a place to write the page: {error.strerror}") from error
-    return path
+    return save_page(render_page(document, pictures), path)
 
 
 def render_page(document: Mapping[str, Any], pictures: Mapping[str, Any] | None = None) -> str:
     """The page as text. NextframeError for a document of another schema."""
     if document.get("schema") != SCHEMA:
         raise NextframeError(f"audit page: expected a document of schema {SCHEMA}, got {document.get('schema')!r}")
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates(HERE)
     environment.filters.update(byte_size=words.byte_size)
     return environment.get_template("template.html").render(_context(document, pictures)) + "\n"
 

@@ -29,7 +29,11 @@ def write_page(report: Mapping[str, Any], path: Path) -> Path:
 
     NextframeError: the document lacks keys or has wrong values, or the file cannot be written.
     """
-    text = render_page(report)
+    return save_page(render_page(report), path)
+
+
+def save_page(text: str, path: Path) -> Path:
+    """NextframeError: the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -38,12 +42,21 @@ def write_page(report: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
+def templates(folder: Path) -> Environment:
+    """Of pages: everything is escaped, and a name without a value is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render_page(report: Mapping[str, Any]) -> str:
     """The page as text. NextframeError as in `write_page`."""
     checked = check_report(report, "report")
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates(HERE)
     # The cursor lists stages in the order they run, not by name; and six thousand points need no spaces.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     environment.filters.update(

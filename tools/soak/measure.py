@@ -19,9 +19,10 @@ import numpy as np
 from model.drift import ALARM_AFTER_TICKS, DriftMonitor
 from model.drift_bank import DriftBank, load_bank
 from model.tokenizer import SLOT_DIM
-from runtime.core import Action, Clock, Controller, Snapshot, StatePart, TickPlan, TickResult, World
+from runtime.core import Action, Clock, Controller, TickPlan, TickResult, World
 from runtime.core import Frame as Picture
 from runtime.display import NullDisplay
+from runtime.forwarding import ForwardingWorld
 from runtime.governor import FixedGovernor
 from runtime.loop import Loop, Observer, TickRecord, period_ns
 from tools.circuit.measures import edge_energy
@@ -56,12 +57,11 @@ class Minute:
     cars: float | None
 
 
-class TimedWorld:
+class TimedWorld(ForwardingWorld):
     """A world whose ticks are timed by the machine's clock, whatever clock the loop has."""
 
     def __init__(self, world: World) -> None:
-        self.info = world.info
-        self._world = world
+        super().__init__(world)
         self.tick_ns = 0
         self.frame: Picture | None = None
 
@@ -77,27 +77,6 @@ class TimedWorld:
             self.tick_ns = advanced_ns + time.perf_counter_ns() - commit_ns
 
         return TickResult(result.frames, result.steps_applied, result.stage_ns, result.step_ns, commit)
-
-    def reset(self, seed: int) -> Picture:
-        return self._world.reset(seed)
-
-    def snapshot(self) -> Snapshot:
-        return self._world.snapshot()
-
-    def restore(self, snapshot: Snapshot) -> None:
-        self._world.restore(snapshot)
-
-    def checksum(self) -> int:
-        return self._world.checksum()
-
-    def state_inventory(self) -> list[StatePart]:
-        return self._world.state_inventory()
-
-    def warm_up(self) -> None:
-        self._world.warm_up()
-
-    def close(self) -> None:
-        self._world.close()
 
 
 class LatentSigns:
