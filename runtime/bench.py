@@ -25,6 +25,7 @@ from runtime.controls import SessionControls
 from runtime.core import Clock, MonotonicClock, TickPlan
 from runtime.display import NullDisplay
 from runtime.governor import AdaptiveGovernor
+from runtime.heap import settled_heap
 from runtime.instruments import InstrumentOptions, Instruments
 from runtime.loop import Loop, period_ns
 from runtime.startup import OpenWorld, StartUp, check_folder, open_world, patience
@@ -112,7 +113,7 @@ def measure_paced(opened: OpenWorld, ticks: int, clock: Clock) -> dict[str, Any]
             )
         )
         advance = stack.enter_context(progress_bar("at the world's own rate", ticks, float(ticks / info.tick_hz)))
-        Loop(
+        loop = Loop(
             opened.world,
             make_bot("wander", info.actions),
             NullDisplay(clock),
@@ -123,7 +124,9 @@ def measure_paced(opened: OpenWorld, ticks: int, clock: Clock) -> dict[str, Any]
             observer=instruments.observer(opened.world, OnEveryTick(advance)),
             controls=controls,
             probe=instruments.probe,
-        ).run(ticks)
+        )
+        with settled_heap():
+            loop.run(ticks)
         return instruments.report(opened, StartUp(), clock="real", governor_name="adaptive")
 
 

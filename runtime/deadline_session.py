@@ -36,6 +36,7 @@ from runtime.core import (
 from runtime.deadline_evidence import FirstBurst
 from runtime.deadline_report import CannotMeasure, DeadlineReport
 from runtime.display import NullDisplay
+from runtime.heap import settled_heap
 from runtime.instruments import InstrumentOptions, Instruments
 from runtime.load import LoadedWorld, parse_load
 from runtime.loop import Loop, period_ns
@@ -168,7 +169,7 @@ def run_deadline_session(
         )
         burst = FirstBurst(controls)
         startup.restart_phase()
-        Loop(
+        loop = Loop(
             loaded,
             controller,
             Pictures(NullDisplay(clock), [lambda frame: startup.first_frame()]),
@@ -180,7 +181,9 @@ def run_deadline_session(
             controls=controls,
             seed=options.seed,
             probe=instruments.probe,
-        ).run(options.ticks)
+        )
+        with settled_heap():
+            loop.run(options.ticks)
         report = instruments.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
     return _finished(report, report_path, burst, int(tick_period_ns))
 

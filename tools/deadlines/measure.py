@@ -18,6 +18,7 @@ from runtime import metrics
 from runtime.core import Clock, Controller, World
 from runtime.display import NullDisplay
 from runtime.governor import AdaptiveGovernor
+from runtime.heap import settled_heap
 from runtime.host import HostProbe
 from runtime.loop import Governor, Loop, TickRecord
 
@@ -77,7 +78,7 @@ def play(
 ) -> list[TickRecord]:
     """Run the loop without a display or a recording; the caller has reset and warmed the world."""
     kept = Kept()
-    Loop(
+    loop = Loop(
         world,
         controller or IdleController(),
         NullDisplay(clock),
@@ -88,7 +89,9 @@ def play(
         observer=kept,
         checksum_every=0,
         probe=probe,
-    ).run(ticks)
+    )
+    with settled_heap():
+        loop.run(ticks)
     return kept.records
 
 
