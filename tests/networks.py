@@ -19,7 +19,7 @@ from runtime.registry import find_world
 from worlds.circuit.render import Renderer
 from worlds.circuit.simulator import Simulator
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
-from worlds.circuit.world import TOKENIZER
+from worlds.circuit.world import DYNAMICS, TOKENIZER
 
 SMALL = DynamicsConfig(width=32, layers=2, heads=2, window=6)
 
@@ -78,6 +78,13 @@ def shipped_tokenizer() -> SlotTokenizer:
     tokenizer = SlotTokenizer(TokenizerConfig(HEIGHT_PX, WIDTH_PX))
     load_into(tokenizer, find_world("circuit").path / TOKENIZER)
     return tokenizer.eval().requires_grad_(False)
+
+
+@lru_cache(maxsize=1)
+def shipped_dynamics() -> Dynamics:
+    dynamics = Dynamics(DynamicsConfig())
+    load_into(dynamics, find_world("circuit").path / DYNAMICS)
+    return dynamics.eval().requires_grad_(False)
 
 
 @lru_cache(maxsize=1)

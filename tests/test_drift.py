@@ -364,8 +364,8 @@ def test_a_replay_that_carries_out_the_recorded_events_is_the_same_session(name:
 def shipped_session(push: Array | float = 0.0, ticks: int = 300) -> DriftMonitor:
     """A real drive of the simulator, as latents, under the shipped bank."""
     from tests.networks import shipped_tokenizer, simulator
+    from tools.circuit.clips import Latents
     from tools.circuit.data import HELD_OUT_SEED, drive
-    from tools.circuit.train_dynamics import Latents
 
     real = drive(simulator(), HELD_OUT_SEED + 77, ticks, prompt_rate=0.0)
     monitor = DriftMonitor(load_bank(BANK_PATH), 32)

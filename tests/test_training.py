@@ -16,20 +16,16 @@ from model.checkpoint import load_into
 from model.dynamics import Dynamics, DynamicsConfig
 from tests.networks import shipped_tokenizer, simulator
 from tools.circuit import train_dynamics
-from tools.circuit.data import drive
-from tools.circuit.train_dynamics import (
+from tools.circuit.clips import (
     CLIP_TICKS,
     Episodes,
     Latents,
-    corrupt,
-    forget,
-    levels_of,
-    loss_of,
     make_episodes,
-    noise_levels,
     returns,
     sample_clips,
 )
+from tools.circuit.data import drive
+from tools.circuit.train_dynamics import corrupt, forget, levels_of, loss_of, noise_levels
 
 STEPS = 30
 
@@ -63,10 +59,11 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return taken
 
 
-def train(out: Path, steps: int, *, resume: bool = False) -> None:
+def train(out: Path, steps: int, *, resume: bool = False, own_share: float = 0.0) -> None:
     options = argparse.Namespace(
-        out=out, minutes=steps / 60, batch=4, rate=1.5e-3, resume=resume, compile=False, device="cpu"
-    )
+        out=out, minutes=steps / 60, batch=4, rate=1.5e-3, resume=resume, compile=False, device="cpu",
+        own_share=own_share,
+    )  # fmt: skip
     train_dynamics.run(options, shipped_tokenizer(), episodes(), episodes())
 
 
@@ -76,9 +73,9 @@ def stored_step(out: Path) -> int:
 
 def loss_on_the_same_draw(dynamics: Dynamics) -> float:
     torch.manual_seed(5)
-    clips, conditions = sample_clips(episodes(), 8)
+    clips = sample_clips(episodes(), 8)
     with torch.no_grad():
-        return float(loss_of(dynamics, shipped_tokenizer(), clips, conditions, own_share=0.0))
+        return float(loss_of(dynamics, shipped_tokenizer(), clips, own_share=0.0))
 
 
 def trained(out: Path) -> Dynamics:
@@ -130,16 +127,17 @@ def test_latents_of_states_are_what_the_tokenizer_would_canonise() -> None:
 
 
 def test_clips_are_cut_from_one_episode_each() -> None:
-    clips, conditions = sample_clips(episodes(), 6)
-    assert clips.shape == (6, CLIP_TICKS, DynamicsConfig().latent_dim)
-    assert conditions.shape == (6, CLIP_TICKS, DynamicsConfig().condition_dim)
-    for clip in clips:
+    clips = sample_clips(episodes(), 6)
+    assert clips.targets.shape == (6, CLIP_TICKS, DynamicsConfig().latent_dim)
+    assert clips.conditions.shape == (6, CLIP_TICKS, DynamicsConfig().condition_dim)
+    assert not clips.dreamt.any()
+    for clip in clips.targets:
         assert any(torch.equal(clip, e[k : k + CLIP_TICKS]) for e in episodes().latents for k in range(10))
 
 
 def test_histories_are_corrupted_a_little_and_not_at_all_at_strength_zero() -> None:
     dynamics = Dynamics(DynamicsConfig())
-    clips, _ = sample_clips(episodes(), 2)
+    clips = sample_clips(episodes(), 2).targets
     levels = levels_of(shipped_tokenizer())
     noisy = corrupt(dynamics, clips, torch.tensor([0.0, 0.8]), levels)
     assert torch.allclose(noisy[0], clips[0], atol=1e-6)
@@ -174,7 +172,7 @@ def test_every_second_clip_has_a_car_come_back_when_returns_are_given() -> None:
     presence[1, 50:60, 0] = -1.0
     long = Episodes(latents, torch.zeros(2, 3 * CLIP_TICKS, DynamicsConfig().condition_dim))
     assert returns(long).tolist() == [[1, 59]]
-    clips, _ = sample_clips(long, 8, returns(long))
+    clips = sample_clips(long, 8, returns(long)).targets
     seen = clips[..., DynamicsConfig().scene_dim :].unflatten(-1, (2, 6))[:4, :, 0, 4]
     assert ((seen[:, 1:] > 0) & (seen[:, :-1] < 0)).any(-1).all()
 

@@ -22,6 +22,7 @@ from tools.circuit.measures import (
 )
 from tools.circuit.passages import passages
 from tools.circuit.rig import LADDER, Bench
+from tools.circuit.walls import careless_drive
 from worlds.circuit import world as circuit
 from worlds.circuit.render import Renderer
 from worlds.circuit.simulator import Simulator
@@ -39,6 +40,7 @@ GATES = {
     "colour_in_band_at_300": (">=", 30 / 32), "colour_in_band_at_1000": (">=", 30 / 32),
     "steering_correlation": (">=", 0.95),
     "tunnel_on_time": (">=", 0.80),
+    "deep_in_walls_when_careless": ("<=", 0.01),
     "weather_in_next_frame": (">=", 0.95), "key_flip_in_next_frame": (">=", 0.95),
 }  # fmt: skip
 
@@ -52,11 +54,12 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
     dream = free_run(bench, rows, asks[-1], 4, asks)
     tunnels = passages(bench, 12 if quick else 40)
     ladder = {str(k): passages(bench, 8 if quick else 24, steps=k) for k in LADDER}
-    numbers = gate_numbers(forced, dream, tunnels, asks)
+    walls = careless_drive(bench, rows, asks[-1])
+    numbers = gate_numbers(forced, dream, tunnels, asks) | {"deep_in_walls_when_careless": walls["deep_share"]}
     report: dict[str, Any] = {
         "schema": "nextframe.eval/1", "world": "circuit", "quick": quick,
         "weights_sha256": circuit.weights_sha256(folder),
-        "next_frame": forced, "tunnels": tunnels, "tunnels_by_steps": ladder,
+        "next_frame": forced, "tunnels": tunnels, "tunnels_by_steps": ladder, "careless": walls,
         "free_run": {str(t): summary(rows_at) for t, rows_at in dream.at.items()},
         "counterfactuals": {
             "weather": len(dream.weather_seen), "key_flips": len(dream.flips_seen), "held_turns": len(dream.steering),
@@ -147,6 +150,7 @@ def print_summary(report: dict[str, Any]) -> None:
         f"in {other['true_wins']:.0%} of {other['frames']} frames"
     )
     console.print(f"tunnels: {report['tunnels']}")
+    console.print(f"careless driving: {report['careless']}")
     for steps, row in report["tunnels_by_steps"].items():
         console.print(
             f"{steps} steps: on time {row['on_time']:.3f}, "

@@ -3,22 +3,20 @@
     python -m tools.circuit.train_dynamics --out runs/circuit --minutes 60 [--resume]
 
 The targets are the latents of the teacher's frames: scene codes of the tokenizer, slots at the poses it was fitted
-to. Histories are corrupted with measurement noise and, later, with the network's own predictions.
+to. Histories are corrupted with measurement noise and, later, with the network's own predictions. With `--own-share`
+a part of each batch is what the network dreamt under careless driving, with the teacher's answers (`on_policy`).
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
-from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn, track
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
@@ -27,82 +25,9 @@ from model.devices import best_device
 from model.dynamics import Dynamics, DynamicsConfig
 from model.generator import Generator
 from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer, TokenizerConfig
-from tools.circuit.data import HELD_OUT_SEED, VISIBLE_SHARE, drive
-from worlds.circuit.art import load_art
-from worlds.circuit.render import CAR_LENGTH_PX, CAR_WIDTH_PX
-from worlds.circuit.simulator import Car, Simulator, State
+from tools.circuit.clips import Clips, Dreams, Episodes, Latents, load_episodes, returns, sample_clips, with_dreams
+from tools.circuit.data import HELD_OUT_SEED
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
-
-CLIP_TICKS = 40
-
-
-# --- data ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """`latents`: `(episodes, ticks, latent_dim)`. `conditions`: `(episodes, ticks, condition_dim)`."""
-
-    latents: Tensor
-    conditions: Tensor
-
-
-def visible_share(cars: Tensor, open_sky: Tensor) -> Tensor:
-    """The part of each car no roof hides, from a grid of points over it. `cars`: `(..., 4)` x, y, cos, sin."""
-    along, across = torch.meshgrid(
-        torch.linspace(-0.46, 0.46, 9) * CAR_LENGTH_PX, torch.linspace(-0.42, 0.42, 5) * CAR_WIDTH_PX, indexing="ij"
-    )
-    along, across = along.flatten(), across.flatten()
-    x = cars[..., 0:1] + cars[..., 2:3] * along - cars[..., 3:4] * across
-    y = cars[..., 1:2] + cars[..., 3:4] * along + cars[..., 2:3] * across
-    return open_sky[y.long().clamp(0, HEIGHT_PX - 1), x.long().clamp(0, WIDTH_PX - 1)].mean(-1)
-
-
-class Latents:
-    """Turns states of the teacher into latents, without drawing: scene codes blend linearly, as backgrounds do."""
-
-    def __init__(self, tokenizer: SlotTokenizer) -> None:
-        art = load_art()
-        self.tokenizer = tokenizer
-        self.open_sky = torch.from_numpy(1 - art.cover)
-        flat = torch.from_numpy(art.backgrounds.reshape(-1, HEIGHT_PX, WIDTH_PX, 3))
-        with torch.no_grad():
-            self.codes = tokenizer.scene(flat.permute(0, 3, 1, 2).float() / 255)
-
-    def of(self, states: list[State]) -> Tensor:
-        """`(len(states), latent_dim)`, canonical."""
-        weights = np.array([np.outer(s.weather, s.time).ravel() for s in states], np.float32)
-        scene = torch.from_numpy(weights) @ self.codes
-        rows = [[self._row(s.player), self._row(s.rival)] for s in states]
-        cars = torch.tensor(rows, dtype=torch.float32)
-        seen = (visible_share(cars[..., :4], self.open_sky) > VISIBLE_SHARE).float()
-        place = (cars[..., :2] - torch.tensor([WIDTH_PX / 2, HEIGHT_PX / 2])) / POSITION_SCALE_PX
-        slots = torch.cat([place, cars[..., 2:4], 2 * seen[..., None] - 1, 2 * cars[..., 4:] - 1], -1)
-        return self.tokenizer.canonical(torch.cat([scene, slots.flatten(1)], -1))
-
-    @staticmethod
-    def _row(car: Car) -> tuple[float, ...]:
-        return (car.x, car.y, math.cos(car.heading), math.sin(car.heading), float(car.braking > 0.5))
-
-
-def make_episodes(latents: Latents, count: int, ticks: int, first_seed: int) -> Episodes:
-    simulator = Simulator()
-    rows, conditions = [], []
-    for k in track(range(count), "driving"):
-        rate = 0.004 if k % 3 else 0.03
-        episode = drive(simulator, first_seed + k, ticks - 1, prompt_rate=rate)
-        rows.append(latents.of(episode.states))
-        conditions.append(torch.from_numpy(episode.conditions))
-    return Episodes(torch.stack(rows), torch.stack(conditions))
-
-
-def load_episodes(path: Path, latents: Latents, count: int, ticks: int, first_seed: int) -> Episodes:
-    if not path.exists():
-        made = make_episodes(latents, count, ticks, first_seed)
-        save_file({"latents": made.latents, "conditions": made.conditions}, path)
-    stored = load_file(path)
-    return Episodes(stored["latents"], stored["conditions"])
-
 
 # --- the objective ------------------------------------------------------------------------------------------------
 
@@ -189,14 +114,17 @@ def noise_levels(shape: tuple[int, int], taus: tuple[float, ...], device: torch.
     return torch.where(first, 0.0, tau), torch.where(first, 0.0, earlier)
 
 
-def loss_of(
-    dynamics: Dynamics, tokenizer: SlotTokenizer, clean: Tensor, conditions: Tensor, own_share: float
-) -> Tensor:
+def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clips: Clips, own_share: float) -> Tensor:
     """One training loss: pass 1 without gradient gives estimates, pass 2 learns with them."""
+    clean, conditions = clips.targets, clips.conditions
     batch, time_ticks, _ = clean.shape
     device = clean.device
     strength = torch.where(torch.rand(batch, device=device) < 0.3, 0.0, torch.rand(batch, device=device) * 0.8)
     remembered, fair = forget(clean, dynamics.config.scene_dim)
+    remembered = torch.where(clips.dreamt[:, None, None], clips.histories, remembered)
+    # How fast a dreamt rival means to go, nobody knows: the teacher answers for the player alone.
+    answered = torch.tensor([1.0, 0.0], device=device)
+    fair = torch.where(clips.dreamt[:, None, None], answered, fair)
     levels = levels_of(tokenizer).to(device)
     history = corrupt(dynamics, remembered, strength, levels)
     shape = (batch, time_ticks)
@@ -212,7 +140,7 @@ def loss_of(
         own = tokenizer.canonical(guess)
         swap = torch.rand(shape, device=device) < own_share * (torch.rand(batch, 1, device=device) < 0.6)
         swap[:, 0] = False
-        swap &= fair.all(-1)  # what was forgotten stays forgotten
+        swap &= fair.all(-1)  # what was forgotten stays forgotten, and what was dreamt is its own already
         history = torch.where(swap[..., None], own, history)
     known = (tau > 0) & (torch.rand(shape, device=device) < 0.9)
     estimate = torch.where(known[..., None], guess, 0.0)
@@ -279,6 +207,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--own-share", type=float, default=0.0, help="of a batch: the network's own episodes")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
@@ -312,7 +241,7 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
         f"{sum(p.numel() for p in dynamics.parameters()) / 1e6:.2f} M parameters, {len(episodes.latents)} episodes",
         flush=True,
     )
-    returning = returns(episodes)
+    returning, dreams = returns(episodes), Dreams(tokenizer)
     with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
         bar = progress.add_task("dynamics", total=budget)
         while spent < budget:
@@ -320,8 +249,11 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
             part = spent / budget
             for group in optimiser.param_groups:
                 group["lr"] = options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.5 + 0.01)
-            clips, conditions = (part.to(options.device) for part in sample_clips(episodes, options.batch, returning))
-            loss = loss_of(learner, tokenizer, clips, conditions, own_share=min(0.5, max(0.0, part - 0.15) * 2))
+            clips = sample_clips(episodes, options.batch, returning)
+            if options.own_share > 0:
+                clips = with_dreams(clips, dreams.at(ema, spent), options.own_share)
+            share = min(0.5, max(0.0, part - 0.15) * 2)
+            loss = loss_of(learner, tokenizer, clips.to(options.device), own_share=share)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(dynamics.parameters(), 1.0)
@@ -340,27 +272,6 @@ def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episode
             if time.monotonic() - saved > 120 or spent >= budget:
                 save(options.out, dynamics, ema, optimiser, spent, step)
                 saved = time.monotonic()
-
-
-def returns(episodes: Episodes) -> Tensor:
-    """`(n, 2)`: episode and tick of each return of a car from under a roof."""
-    presence = episodes.latents[..., 4 - 2 * SLOT_DIM :: SLOT_DIM]
-    back = ((presence[:, 1:] > 0) & (presence[:, :-1] < 0)).any(-1)
-    found = back.nonzero()
-    return found[(found[:, 1] >= CLIP_TICKS) & (found[:, 1] < episodes.latents.shape[1] - CLIP_TICKS)]
-
-
-def sample_clips(episodes: Episodes, batch: int, returning: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Clips of `CLIP_TICKS`; given `returns`, a car comes back from under a roof in every second one."""
-    count, ticks, _ = episodes.latents.shape
-    which = torch.randint(count, (batch,))
-    start = torch.randint(ticks - CLIP_TICKS, (batch,))
-    if returning is not None and len(returning):
-        picked = returning[torch.randint(len(returning), (batch // 2,))]
-        which[: batch // 2] = picked[:, 0]
-        start[: batch // 2] = picked[:, 1] - torch.randint(24, CLIP_TICKS - 2, (batch // 2,))
-    index = start[:, None] + torch.arange(CLIP_TICKS)
-    return episodes.latents[which[:, None], index], episodes.conditions[which[:, None], index]
 
 
 def save(  # noqa: PLR0917 - what is stored, in order

@@ -25,9 +25,10 @@ from model.drift import ALARM_AFTER_TICKS, DriftMonitor
 from model.drift_bank import DriftBank, Wide, quantile_bands, save_bank
 from model.tokenizer import SLOT_DIM
 from runtime.registry import find_world
+from tools.circuit.clips import Latents
 from tools.circuit.data import HELD_OUT_SEED, Driver, Episode, condition
 from tools.circuit.rig import Bench
-from tools.circuit.train_dynamics import Latents, levels_of
+from tools.circuit.train_dynamics import levels_of
 from worlds.circuit.render import Renderer
 from worlds.circuit.simulator import TIMES, WEATHERS, Controls, Simulator, controls_of
 

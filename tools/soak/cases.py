@@ -29,10 +29,10 @@ from model.drift_bank import DriftBank, load_bank
 from model.generator import Generator
 from model.tokenizer import SlotTokenizer
 from runtime.registry import find_world
+from tools.circuit.clips import Latents
 from tools.circuit.data import HELD_OUT_SEED, Driver, condition, drive
 from tools.circuit.dreams import one_ahead, real_bands
 from tools.circuit.rig import Bench, car_of, denoise
-from tools.circuit.train_dynamics import Latents
 from tools.soak.bank import BANK
 from tools.soak.plot import draw_cases
 from worlds.circuit.render import Renderer
