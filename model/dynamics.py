@@ -19,10 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
+from model.devices import constant
 from model.memory import MemorySpec
 from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM
 
 PLACE_WAVES_PX = (512.0, 256.0, 128.0, 64.0, 32.0, 16.0, 8.0)
+PLACE_FREQUENCIES = tuple(2 * math.pi * POSITION_SCALE_PX / w for w in PLACE_WAVES_PX)
 PLACE_DIM = 4 * len(PLACE_WAVES_PX)
 SLOT_FEATURES = SLOT_DIM + PLACE_DIM + 6
 MOTION_GAIN = 10.0
@@ -61,7 +63,7 @@ class DynamicsConfig:
 
 def place_features(slots: Tensor) -> Tensor:
     """Sines and cosines of where each slot is, `(..., 6)` to `(..., PLACE_DIM)`; float32 keeps them exact."""
-    lengths = torch.tensor([2 * math.pi * POSITION_SCALE_PX / w for w in PLACE_WAVES_PX], device=slots.device)
+    lengths = constant(PLACE_FREQUENCIES, slots.device)
     angle = slots[..., :2, None] * lengths
     return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
 

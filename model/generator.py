@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model import rng
+from model.devices import constant
 from model.dynamics import Block, Dynamics, Known
 from model.memory import MemorySpec, RollingKVMemory
 from model.past import FixedPast, Past, gather
@@ -95,13 +96,17 @@ class Generator:
         self.tokenizer = tokenizer.eval().requires_grad_(False)
         self.dynamics = dynamics.eval().requires_grad_(False)
         self.config = dynamics.config
+        self.device = next(dynamics.parameters()).device
         self.window = self.config.window if window is None else window
         spec = memory_spec or self.config.memory_spec(rows)
-        assert spec.history == "clean", "this generator commits finished frames: it has no keys per denoise step"
-        self.memory = RollingKVMemory(spec, limit=window, fixed_shape=fixed_shape)
+        if spec.history != "clean":
+            raise ValueError(
+                f"generator: expected a clean history, got {spec.history}: it remembers finished frames only"
+            )
+        self.memory = RollingKVMemory(spec, self.device, limit=window, fixed_shape=fixed_shape)
         self._fixed_past = FixedPast(self.memory, self.dynamics.rotary) if fixed_shape else None
-        self.last = torch.zeros(rows, self.config.latent_dim)
-        self.before = torch.zeros(rows, self.config.latent_dim)
+        self.last = torch.zeros(rows, self.config.latent_dim, device=self.device)
+        self.before = torch.zeros_like(self.last)
         self.tick = 0
         self._conditioned: tuple[Tensor, list[LevelGates]] | None = None
 
@@ -109,6 +114,7 @@ class Generator:
     def prefill(self, latents: Tensor, conditions: Tensor) -> None:
         """Start a session from a short true past, `(rows, time, latent_dim)` and `(rows, time, condition_dim)`."""
         self.memory.reset()
+        latents, conditions = latents.to(self.device), conditions.to(self.device)
         self.tick = 0
         self.last = self.before = latents[:, 0].clone()
         for t in range(latents.shape[1]):
@@ -118,8 +124,12 @@ class Generator:
     @torch.inference_mode()
     def start(self, condition: Tensor, seed: int, steps: int) -> DenoiseJob:
         """A job for the coming frame. `condition`: `(rows, condition_dim)`. Noise by address of (seed, tick)."""
-        noise = rng.normal(tuple(self.last.shape), seed=seed, tick=self.tick)
-        return DenoiseJob(self, condition, noise * self.config.temperature, steps)
+        return DenoiseJob(self, condition, self.noise(seed), steps)
+
+    def noise(self, seed: int) -> Tensor:
+        """The first noise of the coming tick: so few numbers are made on the host, the same for every device."""
+        numbers = rng.normal(tuple(self.last.shape), seed=seed, tick=self.tick)
+        return numbers.to(self.device) * self.config.temperature
 
     @torch.inference_mode()
     def decode(self, latent: Tensor) -> Tensor:
@@ -143,7 +153,7 @@ class Generator:
 
     def to_condition(self, values: Sequence[float]) -> Tensor:
         """The same condition for every row, `(rows, condition_dim)`."""
-        return torch.tensor([list(values)] * len(self.last), dtype=torch.float32)
+        return torch.tensor([list(values)] * len(self.last), dtype=torch.float32).to(self.device)
 
     def snapshot(self) -> dict[str, object]:
         """All session state as numpy arrays and plain numbers; later ticks do not change it."""
@@ -156,17 +166,13 @@ class Generator:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         self.memory.restore(snapshot["memory"])
-        self.last, self.before = (torch.from_numpy(snapshot[name].copy()) for name in ("last", "before"))
+        last, before = (torch.from_numpy(snapshot[name].copy()) for name in ("last", "before"))
+        self.last, self.before = last.to(self.device), before.to(self.device)
         self.tick = snapshot["tick"]
 
     def checksum(self, crc: int = 0) -> int:
         """CRC-32 of the session state: everything that decides the future besides the inputs."""
-        crc = zlib.crc32(struct.pack("<q", self.tick), crc)
-        for part in self.memory.state_bytes():
-            crc = zlib.crc32(part, crc)
-        for latent in (self.last, self.before):
-            crc = zlib.crc32(latent.contiguous().numpy().tobytes(), crc)
-        return crc
+        return state_checksum(self.memory, (self.last, self.before), self.tick, crc)
 
     # --- the network over memory ----------------------------------------------------------------------------------
 
@@ -185,12 +191,7 @@ class Generator:
 
     def gates_at(self, condition: Tensor, taus: Sequence[float]) -> list[LevelGates]:
         """For each noise level in `taus`, then for the clean stream; all in one pass. `condition`: `(rows, ...)`."""
-        tau = torch.tensor([*taus, 1.0])[:, None].expand(-1, len(condition))
-        clean = torch.tensor([0.0] * len(taus) + [1.0])[:, None].expand(-1, len(condition))
-        gates = self.dynamics.gates(condition.expand(len(tau), -1, -1), tau, clean)
-        modulation = torch.stack([cast(Block, block).modulation for block in self.dynamics.blocks])
-        table = (gates[:, None] + modulation[:, None]).unflatten(-1, (6, -1))  # (levels, layers, rows, 6, width)
-        table = table + torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 1.0])[:, None]
+        table = gate_table(self.dynamics, condition, taus)
         parts = table.movedim(3, 2)[..., None, :].flatten(0, 2).unbind(0)
         blocks = [parts[at : at + 6] for at in range(0, len(parts), 6)]
         return [blocks[at : at + self.config.layers] for at in range(0, len(blocks), self.config.layers)]
@@ -208,9 +209,34 @@ class Generator:
     def _block(
         self, block: Block, layer: int, x: Tensor, gates: BlockGates, past: Past
     ) -> tuple[Tensor, Tensor, Tensor]:
-        shift, scale, *rest = gates
-        q, k, v = block.project(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale))
-        past.own_keys[layer].copy_(k)
-        past.own_values[layer].copy_(v)
-        attended = F.scaled_dot_product_attention(q, past.keys[layer], past.values[layer], past.masks[layer])
-        return block.mix(x, attended, tuple(rest)), k, v
+        return through_block(block, layer, x, gates, past)
+
+
+def state_checksum(memory: RollingKVMemory, latents: Iterable[Tensor], tick: int, crc: int = 0) -> int:
+    crc = zlib.crc32(struct.pack("<q", tick), crc)
+    for part in memory.state_bytes():
+        crc = zlib.crc32(part, crc)
+    for latent in latents:
+        crc = zlib.crc32(latent.contiguous().cpu().numpy().tobytes(), crc)
+    return crc
+
+
+def gate_table(dynamics: Dynamics, condition: Tensor, taus: Sequence[float]) -> Tensor:
+    """All adaLN numbers, `(levels, layers, rows, 6, width)`: a level for each of `taus`, then the clean stream's."""
+    device = condition.device
+    tau = constant((*taus, 1.0), device)[:, None].expand(-1, len(condition))
+    clean = constant((*([0.0] * len(taus)), 1.0), device)[:, None].expand(-1, len(condition))
+    gates = dynamics.gates(condition.expand(len(tau), -1, -1), tau, clean)
+    modulation = torch.stack([cast(Block, block).modulation for block in dynamics.blocks])
+    table = (gates[:, None] + modulation[:, None]).unflatten(-1, (6, -1))
+    return table + constant((0.0, 1.0, 1.0, 0.0, 1.0, 1.0), device)[:, None]
+
+
+def through_block(block: Block, layer: int, x: Tensor, gates: BlockGates, past: Past) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens `(rows, tokens, width)` through one layer over its past; also their keys and values."""
+    shift, scale, *rest = gates
+    q, k, v = block.project(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale))
+    past.own_keys[layer].copy_(k)
+    past.own_values[layer].copy_(v)
+    attended = F.scaled_dot_product_attention(q, past.keys[layer], past.values[layer], past.masks[layer])
+    return block.mix(x, attended, tuple(rest)), k, v

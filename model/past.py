@@ -94,6 +94,10 @@ class FixedPast:
             for room, stored in ((keys, rotated), (values, lane.values)):
                 remembered = room.unflatten(3, (slots + 1, tokens))[:, :, :, :slots]
                 remembered.copy_(stored.masked_fill(hidden, 0.0))
+        return self.at(level)
+
+    def at(self, level: int = CLEAN) -> Past:
+        """As the last `read` of the level left it."""
         return self._pasts[level]
 
 

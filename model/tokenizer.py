@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
+from model.devices import constant
+
 SLOT_DIM = 6
 POSITION_SCALE_PX = 64.0
 BODY_PX, LIGHT_PX, CROP_PX = 28, 64, 32
@@ -73,7 +75,7 @@ class Field(nn.Module):
 
 def waves(local: Tensor, lengths_px: tuple[float, ...]) -> Tensor:
     """Sines and cosines of local coordinates, `(..., 2)` px to `(..., 4 * len(lengths_px))`."""
-    angle = local[..., None] * torch.tensor([2 * math.pi / w for w in lengths_px], device=local.device)
+    angle = local[..., None] * constant(tuple(2 * math.pi / w for w in lengths_px), local.device)
     return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
 
 
@@ -196,7 +198,9 @@ class SlotTokenizer(nn.Module):
         scene, slots = self.split(latent)
         image = self.background(scene)
         # The last slot is drawn first: slot 0 (the player) lies on top.
-        drawn = [k for k in reversed(range(self.config.slots)) if len(slots) > 1 or slots[0, k, 4] > -1]
+        # What is hidden is left out where looking costs nothing; elsewhere it is drawn with no weight.
+        look = len(slots) == 1 and slots.device.type == "cpu"
+        drawn = [k for k in reversed(range(self.config.slots)) if not look or slots[0, k, 4] > -1]
         for k in drawn:
             self.draw_light(image, scene, slots[:, k], k)
         for k in drawn:
@@ -233,7 +237,8 @@ class SlotTokenizer(nn.Module):
         return (flat + (out[..., :3] - flat) * alpha).view_as(patch)
 
     def _condition(self, scene: Tensor, slot: Tensor, k: int) -> Tensor:
-        which = F.one_hot(torch.tensor(k, device=slot.device), self.config.slots).float().expand(len(slot), -1)
+        one_hot = tuple(float(other == k) for other in range(self.config.slots))
+        which = constant(one_hot, slot.device).expand(len(slot), -1)
         return torch.cat([scene, slot[:, 5:6], which], -1)
 
     def _seen(self, slot: Tensor, index: Window) -> Tensor:
@@ -249,9 +254,9 @@ class SlotTokenizer(nn.Module):
     def window(self, slot: Tensor, middle: Tensor, size: int) -> tuple[Window, Tensor]:
         """Pixel indices of a window around `middle`, and each pixel's coordinates in the object's own frame."""
         h, w = self.config.height_px, self.config.width_px
-        centre = torch.tensor([w / 2, h / 2], device=slot.device)
+        centre = constant((w / 2, h / 2), slot.device)
         corner = (middle.detach() * POSITION_SCALE_PX + centre).floor().long() - size // 2
-        limit = torch.tensor([w - size, h - size], device=slot.device)
+        limit = constant((w - size, h - size), slot.device).long()
         corner = torch.minimum(corner.clamp(min=0), limit)
         step = torch.arange(size, device=slot.device)
         rows, columns = corner[:, 1:, None] + step[:, None], corner[:, :1, None] + step
@@ -260,7 +265,7 @@ class SlotTokenizer(nn.Module):
         dy = rows + 0.5 - place[:, 1, None, None]
         cos, sin = slot[:, 2, None, None], slot[:, 3, None, None]
         local = torch.stack([dx * cos + dy * sin, dy * cos - dx * sin], -1).flatten(1, 2)
-        if len(slot) == 1:  # a view of the image costs nothing; gathering its pixels does
+        if len(slot) == 1 and slot.device.type == "cpu":  # a view of the image costs nothing; gathering its pixels does
             left, top = corner[0].tolist()
             return (slice(None), slice(top, top + size), slice(left, left + size)), local
         batch = torch.arange(len(slot), device=slot.device)[:, None, None]

@@ -11,6 +11,7 @@ from pathlib import Path
 from model.checkpoint import CheckpointError, load_into, load_tensors, sha256
 from model.dynamics import Dynamics, DynamicsConfig
 from model.generator import Generator
+from model.graphs import CudaGraphs, GraphedGenerator
 from model.tokenizer import SlotTokenizer, TokenizerConfig
 from runtime.core import Clock, WeightsError, WorldInfo
 from worlds.neural import NeuralWorld, SeedClips
@@ -26,7 +27,7 @@ def weights_sha256(folder: Path) -> str:
         raise WeightsError(str(error)) from error
 
 
-def load_networks(folder: Path) -> tuple[SlotTokenizer, Dynamics]:
+def load_networks(folder: Path, device: str = "cpu") -> tuple[SlotTokenizer, Dynamics]:
     """Tokenizer and dynamics from a folder with their safetensors files."""
     tokenizer, dynamics = SlotTokenizer(TokenizerConfig(192, 256)), Dynamics(DynamicsConfig())
     try:
@@ -34,11 +35,14 @@ def load_networks(folder: Path) -> tuple[SlotTokenizer, Dynamics]:
         load_into(dynamics, folder / DYNAMICS)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
-    return tokenizer, dynamics
+    return tokenizer.to(device), dynamics.to(device)
 
 
-def build(info: WorldInfo, folder: Path, synonyms: Mapping[str, str], clock: Clock | None = None) -> NeuralWorld:
-    tokenizer, dynamics = load_networks(folder)
+def build(
+    info: WorldInfo, folder: Path, synonyms: Mapping[str, str], clock: Clock | None = None, *, device: str = "cpu"
+) -> NeuralWorld:
+    """`device`: where the networks are; on `cuda` a tick is captured once and then replayed."""
+    tokenizer, dynamics = load_networks(folder, device)
     try:
         seeds = load_tensors(folder / SEEDS)
     except CheckpointError as error:
@@ -46,9 +50,9 @@ def build(info: WorldInfo, folder: Path, synonyms: Mapping[str, str], clock: Clo
     missing = {"latents", "conditions"} - seeds.keys()
     if missing:
         raise WeightsError(f"{folder / SEEDS}: expected tensors 'latents' and 'conditions', {sorted(missing)} missing")
-    return NeuralWorld(
-        info, Generator(tokenizer, dynamics), SeedClips(seeds["latents"], seeds["conditions"]), synonyms, clock
-    )
+    on_gpu = device.startswith("cuda")
+    generator = GraphedGenerator(tokenizer, dynamics, CudaGraphs(device)) if on_gpu else Generator(tokenizer, dynamics)
+    return NeuralWorld(info, generator, SeedClips(seeds["latents"], seeds["conditions"]), synonyms, clock)
 
 
 def origins(folder: Path) -> list[list[int]]:
