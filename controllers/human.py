@@ -52,6 +52,16 @@ class HumanController:
             self._toggled ^= state.pressed & self._toggle_controls
             toggled = frozenset(self._toggled)
             typed, self._typed_prompt = self._typed_prompt, None
+        return self._action(state, toggled, typed)
+
+    def peek(self) -> Action:
+        """What `poll` would return now; nothing is used up, so that it may be asked at any time before."""
+        state = self._latch.peek()
+        with self._lock:
+            toggled, typed = frozenset(self._toggled ^ (state.pressed & self._toggle_controls)), self._typed_prompt
+        return self._action(state, toggled, typed)
+
+    def _action(self, state: InputState, toggled: frozenset[str], typed: str | None) -> Action:
         buttons = frozenset(name for name in self._actions.buttons if self._is_on(name, state, toggled))
         levels = {name: quantise_axis(self._axis(name, state, toggled)) for name in self._actions.axes}
         axes = {name: level for name, level in levels.items() if level}

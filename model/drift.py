@@ -12,6 +12,7 @@ on real sessions in the same mood. Channel statistics against their running valu
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -229,17 +230,28 @@ class DriftMonitor:
     def snapshot(self) -> dict[str, object]:
         """Plain data; later ticks do not change it."""
         empty = np.zeros((0, 0), np.float32)
-        mood, keyframe = self._keyframe if self._keyframe is not None else (-1, empty)
+        keyframe: dict[str, object] = {}
+        if self._keyframe is not None:
+            keyframe = {"keyframe_mood": self._keyframe[0], "keyframe": self._keyframe[1].copy()}
         latents, conditions = map(np.stack, zip(*self._past, strict=True)) if self._past else (empty, empty)
         return {
             "sums": self._sums.copy(), "scene_age": self._ages[0], "slots_age": self._ages[1], "ticks": self._ticks,
             "pending": self._pending, "latents": latents, "conditions": conditions,
-            "keyframe": keyframe.copy(), "keyframe_mood": mood,
-            "outside_for_ticks": self.report.outside_for_ticks,
+            "outside_for_ticks": self.report.outside_for_ticks, **keyframe,
         }  # fmt: skip
 
+    def checksum(self, crc: int = 0) -> int:
+        """CRC-32 of everything that decides later verdicts and actions."""
+        for name, value in self.snapshot().items():
+            said = f"{name} {value.shape}" if isinstance(value, np.ndarray) else f"{name} {value}"
+            crc = zlib.crc32(said.encode(), crc)
+            crc = zlib.crc32(value.tobytes(), crc) if isinstance(value, np.ndarray) else crc
+        return crc
+
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Continue as the monitor that the snapshot was taken of."""
+        """Continue as the monitor that the snapshot was taken of. ValueError for one that no such monitor has made."""
+        if snapshot["sums"].shape != self._sums.shape:
+            raise ValueError(f"drift: expected statistics of {self._sums.shape}, got {snapshot['sums'].shape}")
         self.reset()
         self._sums, self._ticks = snapshot["sums"].copy(), snapshot["ticks"]
         pairs = zip(snapshot["latents"], snapshot["conditions"], strict=True)
@@ -247,9 +259,9 @@ class DriftMonitor:
         if self._past:
             self._follow_prompt(self._past[-1][1])
         self._ages, self._pending = [snapshot["scene_age"], snapshot["slots_age"]], snapshot["pending"]
-        keyframe = snapshot["keyframe"]
-        self._keyframe = (snapshot["keyframe_mood"], keyframe.copy()) if len(keyframe) else None
-        self._renew(snapshot["outside_for_ticks"])
+        keyframe = snapshot.get("keyframe")
+        self._keyframe = None if keyframe is None else (snapshot["keyframe_mood"], keyframe.copy())
+        self.report = replace(self._judge(), outside_for_ticks=snapshot["outside_for_ticks"])
 
 
 def channel_names(latent_dim: int, scene_dim: int) -> list[str]:

@@ -1,7 +1,8 @@
 """What can be done about drift: log it, re-noise the history, or re-anchor it. Pure functions: snapshot in, out.
 
-Owns the actions and their names. Decides nothing: `DriftPolicy` says when one is due, the loop calls it, and the
-recording stores its name at its tick, so that a replay does the same thing there without asking again.
+Owns the actions and their names. Decides nothing: `DriftPolicy` says when one is due, the session carries it out after
+the commit, and the recording stores its name at its tick, so that a replay does the same there without asking again.
+Actions are made on the host and committed on the generator's device.
 
 Both remedies write the memory anew from the last ticks' latents: keys and values cannot carry an error that is no
 longer in the latents (Krea's realtime server recomputes its cache from a few clean latents for the same reason).
@@ -113,13 +114,14 @@ def carry_out(name: str, generator: Generator, monitor: DriftMonitor, seed: int)
 def _rebuilt(generator: Generator, snapshot: Mapping[str, Any], latents: Tensor, conditions: np.ndarray) -> Mended:
     """Write the memory anew from latents `(ticks, latent_dim)`, at the positions they had. One commit each."""
     generator.restore(dict(snapshot))
+    latents, given = latents.to(generator.device), torch.from_numpy(conditions).to(generator.device)
     next_position = generator.memory.next_position
     committed = []
     generator.memory.reset(max(0, next_position - len(latents)))
     generator.last = generator.before = generator.tokenizer.canonical(latents[:1])
-    for latent, condition in zip(latents, torch.from_numpy(conditions), strict=True):
+    for latent, condition in zip(latents, given, strict=True):
         generator.commit(latent[None], condition[None])
-        committed.append(generator.last[0].numpy().copy())
+        committed.append(generator.last[0].cpu().numpy().copy())
     generator.tick = snapshot["tick"]
     after = generator.snapshot()
     generator.restore(dict(snapshot))
@@ -129,5 +131,5 @@ def _rebuilt(generator: Generator, snapshot: Mapping[str, Any], latents: Tensor,
 def _scene_strength(generator: Generator) -> Tensor:
     """The noise in units of the scene code, `(scene_dim,)`: `NOISE_SCENE_LEVELS` grey levels of 255 from each number;
     none for a number that no picture shows."""
-    levels = generator.tokenizer.basis.square().mean((1, 2, 3)).sqrt() * 255
+    levels = generator.tokenizer.basis.square().mean((1, 2, 3)).sqrt().cpu() * 255
     return torch.where(levels > 0, NOISE_SCENE_LEVELS / levels.clamp(min=1e-6), 0.0)

@@ -66,7 +66,7 @@ def parts_of(record: TickRecord) -> Parts:
         denoise / max(1, record.steps_applied),
         decode,
         record.present_ns - record.emit_ns,
-        record.emit_ns - record.poll_ns - condition - denoise - decode,
+        record.emit_ns - record.poll_ns - (condition + denoise + decode - record.ahead.made_ns),
         host.gc_ns,
         host.run_delay_ns,
         off_core,

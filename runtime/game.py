@@ -8,18 +8,24 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from controllers.human import HumanController
+from runtime.ahead_part import AheadPart, PlayerPeek
 from runtime.controls import SessionControls
-from runtime.core import MonotonicClock, ReplayError
+from runtime.core import MonotonicClock, ReplayError, Snapshot
+from runtime.drift_part import DriftPart
 from runtime.governor import AdaptiveGovernor
+from runtime.heap import settled_heap
 from runtime.input import InputLatch
 from runtime.instruments import InstrumentOptions, Instruments
-from runtime.load import LoadedWorld, parse_load
+from runtime.load import parse_load
 from runtime.loop import Loop, period_ns
 from runtime.panel import SwitchedRecorder, WindowLatency
 from runtime.parts import deadline_of, make_recorder, write_report
+from runtime.recording_parts import PartedRecording
 from runtime.saves import default_folder, load_slot
 from runtime.screen import Screen
 from runtime.startup import OpenWorld, StartUp
@@ -43,7 +49,8 @@ class WarmingLoop(Loop):
     def run(self, ticks: int | None = None) -> None:
         self._world.warm_up()
         self.on_warm()
-        super().run(ticks)
+        with settled_heap():
+            super().run(ticks)
 
 
 class Game:
@@ -69,42 +76,57 @@ class Game:
         )
         self._latency = WindowLatency()
         self._recorder = SwitchedRecorder(self._panel.note_action)
-        self._recording = options.record
+        self._recordings: list[PartedRecording] = []
         if options.record is not None:
-            self._recorder.start(make_recorder(options.record, opened, options.seed, overwrite=options.overwrite))
+            self._recorder.start(self._recording_to(options.record, overwrite=options.overwrite))
         if options.steps is not None:
             self._controls.lock_quality(options.steps)
         if options.prompt is not None:
             self._controller.set_prompt(options.prompt)
-        world = opened.world if options.load is None else LoadedWorld(opened.world, parse_load(options.load), clock)
+        shape = None if options.load is None else parse_load(options.load)
+        self._ahead = AheadPart(
+            opened.world,
+            clock,
+            wanted=options.ahead,
+            shape=shape,
+            ceiling=lambda: self._controls.locked_quality or info.ladder[-1],
+            peek=PlayerPeek(self._controller.peek),
+        )
+        self._drift = DriftPart(
+            opened.world, opened.monitor, opened.drift, lambda text: self._panel.say(text, seconds=5)
+        )
+        governor = AdaptiveGovernor(
+            info.ladder,
+            clock,
+            tick_deadline_ns=self._deadline_ns,
+            tick_period_ns=int(tick_period_ns),
+            controls=self._controls,
+        )
         self._time = TimeMachine(
             opened.world,
             self._recorder,
             TimeSettings(options.saves or default_folder(), options.seed),
             say=self._panel.say,
-            broken=self._end_broken_recording,
+            broken=self._go_on_recording,
             shown=self._latency.skip,
+            governor=governor,
         )
         self._loop = WarmingLoop(
-            world,
+            self._ahead.world,
             self._controller,
             self._mailbox,
-            AdaptiveGovernor(
-                info.ladder,
-                clock,
-                tick_deadline_ns=self._deadline_ns,
-                tick_period_ns=int(tick_period_ns),
-                controls=self._controls,
-            ),
+            governor,
             clock,
             tick_period_ns=tick_period_ns,
             deadline_ns=self._deadline_ns,
-            observer=self._instruments.observer(world, self._latency),
+            observer=self._instruments.observer(self._ahead.loaded, self._latency, self._ahead.counts),
             recorder=self._time,
             interlude=self._time,
             controls=self._controls,
             seed=options.seed,
             probe=self._instruments.probe,
+            ahead=self._ahead.seam,
+            aftercare=self._drift.care,
         )
         if options.load_slot is not None:
             self._time.load(load_slot(options.saves or default_folder(), options.load_slot, info))
@@ -212,21 +234,44 @@ class Game:
             self._stop_recording()
             return
         path = self._options.out / f"recording-{_now()}.nfr"
-        opened, seed = self._opened, self._options.seed
+        world, loop = self._opened.world, self._loop
         self._recorder.start_after_this_tick(
-            lambda: make_recorder(path, opened, seed, initial_snapshot=opened.world.snapshot())
+            lambda: self._recording_to(path, state=world.snapshot(), tick=loop.tick + 1)
         )
-        self._recording = path
         self._panel.say(f"recording from here: {path}", seconds=5)
 
-    def _end_broken_recording(self) -> None:
-        """A recording is one unbroken line of ticks."""
-        if self._recorder.active:
-            self._stop_recording()
+    def _recording_to(
+        self, path: Path, *, overwrite: bool = False, state: Snapshot | None = None, tick: int = 0
+    ) -> PartedRecording:
+        """A recording of this session, in as many files as it takes."""
+        opened, seed = self._opened, self._options.seed
+        recording = PartedRecording(
+            path,
+            opened.world,
+            lambda part: make_recorder(
+                part.path,
+                replace(opened, environment={**opened.environment, **part.notes}),
+                seed,
+                overwrite=part.overwrite,
+                initial_snapshot=part.state,
+            ),
+            say=lambda text: self._panel.say(text, seconds=5),
+            overwrite=overwrite,
+            state=state,
+            tick=tick,
+        )
+        self._recordings.append(recording)
+        return recording
+
+    def _go_on_recording(self, tick: int) -> None:
+        """A recording is one unbroken line of ticks: after a jump it goes on in a next file."""
+        if self._recorder.active and self._recordings:
+            self._recordings[-1].go_on_from(tick)
 
     def _stop_recording(self) -> None:
         lost = self._end_recording()
-        self._panel.say(f"recording saved: {self._recording}" if lost is None else str(lost), seconds=8)
+        paths = ", ".join(str(path) for recording in self._recordings[-1:] for path in recording.paths)
+        self._panel.say(f"recording saved: {paths}" if lost is None else str(lost), seconds=8)
 
     def _end_recording(self) -> ReplayError | None:
         """Why ticks are missing at its end, if they are: told once everything else is safe."""
@@ -244,10 +289,11 @@ class Game:
         )
         if (waits := self._latency.percentiles_ms()) is not None:
             report["input_to_present_ms"] = waits  # in a window: to the end of the flip, not to the mailbox
+        report |= self._ahead.as_report() | self._drift.as_report()
         written = self._instruments.close()
         written["report"] = write_report(self._options.out / "report.json", report)
-        if self._recording is not None:
-            written["recording"] = self._recording
+        paths = [path for recording in self._recordings for path in recording.paths]
+        written |= {f"recording_{at}" if at > 1 else "recording": path for at, path in enumerate(paths, start=1)}
         print_outcome(report, written)
         sys.stdout.flush()
         return 0

@@ -10,12 +10,15 @@ docs/governor.md says why each rule is there and what it was measured to do.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from runtime.controls import SessionControls
 from runtime.core import Clock, StepGate, TickPlan
+from runtime.governor_state import SAMPLE_NUMBERS, GovernorState, state_from_plain
 from runtime.loop import TickRecord
 
 WINDOW_TICKS = 64
@@ -56,16 +59,18 @@ class CostSample(NamedTuple):
 def sample_of(record: TickRecord) -> CostSample:
     """The costs in a record. A step costs the lower median of the tick's steps: one hiccup is not multiplied by k.
 
-    Counted from when the loop was free for the tick, so waking late is a cost and waiting for a commit is not.
+    Counted from when the loop was free for the tick, so waking late is a cost and waiting for a commit is not. What was
+    made ahead of the release is a cost like any other: the next guess may be wrong.
     """
+    ahead_ns = record.ahead.made_ns
     denoise_ns = sum(record.step_ns) or record.stage_ns.get("denoise", 0)
     decode_ns = record.stage_ns.get("decode", 0)
     each_ns: list[float] = [*sorted(record.step_ns)] or [denoise_ns / record.steps_applied]
     step_ns = each_ns[(len(each_ns) - 1) // 2]
     return CostSample(
-        fixed_ns=max(0.0, record.present_ns - record.start_ns - record.steps_applied * step_ns),
+        fixed_ns=max(0.0, record.present_ns - record.start_ns + ahead_ns - record.steps_applied * step_ns),
         step_ns=step_ns,
-        head_ns=max(0.0, record.emit_ns - record.poll_ns - denoise_ns - decode_ns),
+        head_ns=max(0.0, record.emit_ns - record.poll_ns + ahead_ns - denoise_ns - decode_ns),
         tail_ns=max(0.0, record.present_ns - record.emit_ns + decode_ns),
         commit_ns=record.stage_ns.get("commit", 0),
     )
@@ -103,6 +108,16 @@ class CostModel:
         """The load has changed: only the last ticks say anything of the next."""
         while len(self._samples) > ticks:
             self._samples.popleft()
+
+    @property
+    def samples(self) -> tuple[CostSample, ...]:
+        """Oldest first."""
+        return tuple(self._samples)
+
+    def go_on_with(self, samples: Sequence[CostSample], marks_ns: Sequence[float]) -> None:
+        """Know these, and no others. `marks_ns`: head, step and tail, which may remember more than the samples."""
+        self._samples = deque(samples, maxlen=WINDOW_TICKS)
+        self.head_ns, self.step_ns, self.tail_ns = marks_ns
 
     def expected_ns(self, steps: int, last_ticks: int = WINDOW_TICKS) -> tuple[float, float]:
         """Picture after start, and picture and commit together, to expect at this rung."""
@@ -207,6 +222,45 @@ class AdaptiveGovernor:
         if not (self._go_down(record, sample) or self._go_up()):
             self._stay()
         self._update_hold()
+
+    # --- saved and loaded -----------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Mapping[str, object]:
+        """All that later decisions come from, as plain data; see `runtime.governor_state`."""
+        cost = self.cost
+        return GovernorState(
+            deadline_ns=self._deadline_ns,
+            period_ns=self._period_ns,
+            samples=np.array(cost.samples, np.float64).reshape(-1, SAMPLE_NUMBERS),
+            marks_ns=np.array([cost.head_ns, cost.step_ns, cost.tail_ns], np.float64),
+            steps=self._ladder[self._rung],
+            ticks_since_change=self._ticks_since_change,
+            cuts_in_a_row=self._cuts_in_a_row,
+            avoidable_misses=np.array(self._avoidable_misses, np.bool_),
+            holding=self._holding,
+            reason=self._reason,
+        ).as_plain()
+
+    def restore(self, plain: Mapping[str, object]) -> None:
+        """Decide on as the governor that was saved. Raises `ConfigError` for what none has written.
+
+        Costs are costs whatever they were decided for. With another deadline, period or rungs than here the rung is
+        chosen anew by them, and nothing else is taken over.
+        """
+        state = state_from_plain(plain)
+        self.cost.go_on_with([CostSample(*costs) for costs in state.samples.tolist()], state.marks_ns.tolist())
+        same = (state.deadline_ns, state.period_ns) == (self._deadline_ns, self._period_ns)
+        if not same or state.steps not in self._ladder:
+            if state.samples.size:
+                self._move_to(self._highest(self._takes), "")
+                self._stay()
+            return
+        self._rung = self._ladder.index(state.steps)
+        self._ticks_since_change, self._cuts_in_a_row = state.ticks_since_change, state.cuts_in_a_row
+        self._avoidable_misses = deque(state.avoidable_misses.tolist(), maxlen=MISS_WINDOW_TICKS)
+        self._holding, self._reason = state.holding, state.reason
+
+    # --- the rules ------------------------------------------------------------------------------------------------
 
     def _go_down(self, record: TickRecord, sample: CostSample) -> bool:
         """Whether a rule asks for a lower rung; the first that does is obeyed."""

@@ -63,15 +63,23 @@ class InputLatch:
             self._pressed = {c for c in self._pressed if not c.startswith(prefix)}
             self._axes = {a: v for a, v in self._axes.items() if not a.startswith(prefix)}
 
+    def peek(self) -> InputState:
+        """What `look` would return now; nothing is used up."""
+        with self._lock:
+            return self._state()
+
     def look(self) -> InputState:
         """The state now; taps, relative motion and the event time start anew after it."""
         with self._lock:
-            state = InputState(frozenset(self._held), frozenset(self._pressed), dict(self._axes), self._oldest_event_ns)
+            state = self._state()
             self._pressed.clear()
             for axis in RELATIVE_AXES & self._axes.keys():
                 del self._axes[axis]
             self._oldest_event_ns = None
             return state
+
+    def _state(self) -> InputState:
+        return InputState(frozenset(self._held), frozenset(self._pressed), dict(self._axes), self._oldest_event_ns)
 
     def _touch(self, time_ns: int) -> None:
         if self._oldest_event_ns is None:

@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
+from runtime.aftercare import Aftercare, NullAftercare
+from runtime.ahead_guess import NO_GUESS, Ahead, Guess, NullAhead
 from runtime.controls import SessionControls
 from runtime.core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
 from runtime.host import NO_USE, HostUse, NullProbe, Probe
@@ -40,7 +42,8 @@ class TickRecord:
     `commit`. `lost_slots`: whole periods of dilation that this tick made full. `held_frames`: frame
     periods for which the previous frame stayed on the screen past the deadline. `resumed`: first tick after a start
     or a pause, so the time since the frame before says nothing. `input_event_ns`: earliest input in the action.
-    `host`: what the machine did from poll to present.
+    `host`: what the machine did from poll to present. `ahead`: what of the tick was made before its release; `stage_ns`
+    and `step_ns` hold all it cost, whenever that was.
     """
 
     tick: int
@@ -65,6 +68,7 @@ class TickRecord:
     input_event_ns: int | None
     reason: str
     host: HostUse = NO_USE
+    ahead: Guess = NO_GUESS
 
     @property
     def response_ns(self) -> int:
@@ -165,6 +169,13 @@ class Timetable:
         self._start_ns += duration_ns
 
 
+def _reason(plan: TickPlan, steps_applied: int) -> str:
+    if steps_applied == plan.denoise_steps:
+        return plan.reason
+    cut = steps_applied < plan.denoise_steps
+    return f"{plan.reason}; " + (f"cut to {steps_applied} mid-tick" if cut else f"{steps_applied} made ahead")
+
+
 class _Times(NamedTuple):
     """The clock at each turn of one tick."""
 
@@ -186,7 +197,8 @@ class Loop:
     `tick_period_ns`: exact period, see `period_ns`. `deadline_ns`: from release to first frame presented. `seed`: of
     later resets that name none. `reset_seeds`: tick -> seed, from a recording, for resets that named one.
     `checksum_every`: ticks between checksums given to the recorder, 0 for never. `probe`: what the machine does
-    meanwhile. `interlude`: may take a slot instead of a tick.
+    meanwhile. `interlude`: may take a slot instead of a tick. `ahead`: is told when the loop would only wait.
+    `aftercare`: may change the world after a commit.
     """
 
     def __init__(
@@ -207,6 +219,8 @@ class Loop:
         checksum_every: int = 20,
         probe: Probe | None = None,
         interlude: Interlude | None = None,
+        ahead: Ahead | None = None,
+        aftercare: Aftercare | None = None,
     ) -> None:
         if deadline_ns <= 0:
             raise ValueError(f"deadline: expected more than 0 ns after release, got {deadline_ns}")
@@ -220,6 +234,8 @@ class Loop:
         self._recorder = recorder or NullRecorder()
         self._probe = probe or NullProbe()
         self._interlude = interlude or NullInterlude()
+        self._ahead = ahead or NullAhead()
+        self._aftercare = aftercare or NullAftercare()
         self._timetable = Timetable(tick_period_ns)
         self._deadline_ns = deadline_ns
         self._seed, self._reset_seeds = seed, dict(reset_seeds or {})
@@ -252,6 +268,7 @@ class Loop:
     def _wait(self) -> bool:
         """Sleep to the release of this slot; returns whether the clock jumped meanwhile."""
         release_ns = self._timetable.release_ns(self._slot)
+        self._ahead.prepare(release_ns)
         self._clock.sleep_until(release_ns)
         late_ns = self._clock.now_ns() - release_ns
         if late_ns <= CLOCK_GAP_NS or self._gap_before:
@@ -272,12 +289,13 @@ class Loop:
         host = self._probe.use()
         commit_ns = now_ns()
         result.commit()
+        care = self._aftercare.after_commit(self.tick)
         times = _Times(release_ns, poll_ns, emit_ns, present_ns, paced_ns, commit_ns, now_ns())
 
         gap = woke_after_gap or (times.late_ns(self._deadline_ns) > CLOCK_GAP_NS and not self._gap_before)
         lost_slots = self._move_timetable(present_ns, times.commit_end_ns, gap)
         record = self._measure(times, plan, result, gap=gap, lost_slots=lost_slots, host=host)
-        self._record(action, result.steps_applied, gap, event)
+        self._record(action, result.steps_applied, event, CLOCK_GAP_EVENT if gap else None, care)
         self._governor.observe(record)
         self._observer.observe(record)
         self.tick += 1
@@ -334,8 +352,9 @@ class Loop:
             clock_gap=gap,
             resumed=self._resumed,
             input_event_ns=getattr(self._controller, "last_input_ns", None),
-            reason=plan.reason if steps == plan.denoise_steps else f"{plan.reason}; cut to {steps} mid-tick",
+            reason=_reason(plan, steps),
             host=host,
+            ahead=self._ahead.guess(),
         )
 
     def _take_action(self) -> tuple[Action, str | None]:
@@ -371,8 +390,8 @@ class Loop:
             self._display.present(frame)
         return present_ns, paced_ns
 
-    def _record(self, action: Action, steps_applied: int, gap: bool, event: str | None) -> None:
+    def _record(self, action: Action, steps_applied: int, *events: str | None) -> None:
         due = self._checksum_every > 0 and self.tick % self._checksum_every == 0
         checksum = self._world.checksum() if due else None
-        events = [part for part in (event, CLOCK_GAP_EVENT if gap else None) if part]
-        self._recorder.record_tick(self.tick, action, steps_applied, checksum, ",".join(events) or None)
+        event = ",".join(part for part in events if part) or None
+        self._recorder.record_tick(self.tick, action, steps_applied, checksum, event)

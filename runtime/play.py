@@ -17,6 +17,7 @@ import numpy as np
 from controllers.bindings import Bindings, load_bindings
 from runtime import report as reports
 from runtime.core import DisplayError, MonotonicClock
+from runtime.drift_part import drift_choice
 from runtime.input import InputLatch
 from runtime.load import parse_load
 from runtime.panel import Panel, help_lines
@@ -57,11 +58,14 @@ class PlayOptions:
     metrics_port: int | None = None
     saves: Path | None = None
     load_slot: str | None = None
+    ahead: bool = False
+    drift: str | None = None
 
 
 def play_world(options: PlayOptions, startup: StartUp) -> int:
     """Play in a window until the player quits; headless for half a minute where there is no display."""
     found = check_folder(options.world, side_by_side=options.side_by_side)
+    drift_choice(options.drift, found, side_by_side=options.side_by_side)
     bindings = load_bindings(found.spec.action_space(), options.bindings)
     check_recording_path(options.record, overwrite=options.overwrite)
     if options.prompt is not None:
@@ -101,6 +105,8 @@ def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -
         load=options.load,
         trace=options.trace,
         metrics_port=options.metrics_port,
+        ahead=options.ahead,
+        drift=options.drift,
     )
     outcome = run_session(session, startup)
     print_outcome(outcome.report, outcome.written)
@@ -141,7 +147,10 @@ def _load_behind(
     clock = MonotonicClock()
 
     def load() -> OpenWorld:
-        return open_world(found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False)
+        drift = drift_choice(options.drift, found, side_by_side=options.side_by_side)
+        return open_world(
+            found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False, drift=drift
+        )
 
     screen.panel.say(f"loading {found.name} …", seconds=60)
     with ThreadPoolExecutor(max_workers=1) as pool:

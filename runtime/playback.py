@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controllers.replayed import ReplayController
+from runtime.aftercare import RecordedAftercare, drift_action
 from runtime.album import Pictures
 from runtime.controls import SessionControls
 from runtime.core import Clock, FixedClock, Frame, ReplayError, Snapshot, World
 from runtime.display import NullDisplay
+from runtime.drift_part import OFF, REMEDIES
 from runtime.governor import TraceGovernor
 from runtime.loop import Governor, Loop, Observer, Recorder, period_ns
 from runtime.replay import (
@@ -86,6 +88,7 @@ def play_back(options: PlaybackOptions) -> int:
     with ExitStack() as stack:
         stack.callback(opened.world.close)
         check_fits(replay, opened.info)
+        check_bank(replay.header, opened)
         check_steps(replay, options.path)
         go_to_start(opened.world, replay, span, options.path)
         verifier, controls = ReplayVerifier(replay, span.start, span.last), SessionControls()
@@ -149,6 +152,7 @@ def playing(
         controls=controls,
         seed=replay.header.seed,
         reset_seeds=replay.reset_seeds,
+        aftercare=RecordedAftercare(world, [tick.event for tick in replay.ticks]),
         checksum_every=1,  # a recording that began mid-session has its checksums at any offset
     )
 
@@ -172,10 +176,11 @@ def span_of(replay: Replay, options: PlaybackOptions) -> Span:
 
 
 def open_recorded(header: ReplayHeader, world: str | None, clock: Clock) -> OpenWorld:
-    """The world of a recording, with the threads it was recorded with: the result of a sum depends on them."""
+    """The world of a recording, as it was opened then: with the threads, on which the result of a sum depends, and with
+    a drift monitor if that was a part of the state."""
     side_by_side = header.environment.get("side_by_side") == 1
     found = check_folder(world or header.world, side_by_side=side_by_side)
-    threads = header.environment.get("threads")
+    threads, drift = header.environment.get("threads"), header.environment.get("drift")
     with patience(f"loading {found.name}"):
         return open_world(
             found,
@@ -184,6 +189,17 @@ def open_recorded(header: ReplayHeader, world: str | None, clock: Clock) -> Open
             seed=header.seed,
             side_by_side=side_by_side,
             threads=threads if isinstance(threads, int) and 1 <= threads <= MAX_THREADS else None,
+            drift=str(drift) if drift in REMEDIES else OFF,
+        )
+
+
+def check_bank(header: ReplayHeader, opened: OpenWorld) -> None:
+    """What was done about drift came from the drift bank. Raises `ReplayError` for another one."""
+    recorded, here = (environment.get("drift_bank") for environment in (header.environment, opened.environment))
+    if recorded not in (None, here):
+        raise ReplayError(
+            f"the recording does not fit this world: drift bank (SHA-256): recorded {recorded}, here {here}; "
+            "play it with the bank that it was made with"
         )
 
 
@@ -225,6 +241,8 @@ def _verdict(options: PlaybackOptions, replay: Replay, verifier: ReplayVerifier,
         raise ReplayError(f"{options.path}: nothing could be verified: {checksums} checksums in {ticks} ticks")
     if environment:
         print(f"note: {environment}")
+    if drift := [tick for tick, one in enumerate(replay.ticks) if drift_action(one.event)]:
+        print(f"drift: {len(drift)} alarm{'s' * (len(drift) > 1)} recorded, the first at tick {drift[0]}")
     print(f"identical: {ticks} ticks, {checksums} checksums agree")
     return loss(options.path, replay)
 

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from runtime.ahead_part import AheadPart
 from runtime.album import Album, AlbumOptions, Pictures
 from runtime.controls import SessionControls
 from runtime.core import Clock, FixedClock, MonotonicClock
 from runtime.display import NullDisplay
+from runtime.drift_part import DriftPart, drift_choice
+from runtime.governor_state import governor_state, restore_governor
+from runtime.heap import settled_heap
 from runtime.instruments import InstrumentOptions, Instruments
-from runtime.load import LoadedWorld, parse_load
+from runtime.load import parse_load
 from runtime.loop import Loop, period_ns
 from runtime.parts import (
     check_recording_path,
@@ -36,7 +40,8 @@ class SessionOptions:
     """What `nextframe run` was asked for. Exactly one of `script`, `bot` and `idle` is set.
 
     `quality`: adaptive, fixed:STEPS or trace:FILE; `steps` is short for fixed. `load`: cost to put into every tick,
-    as `runtime.load_text` reads it.
+    as `runtime.load_text` reads it. `ahead`: begin ticks on guessed input while waiting.
+    `drift`: off, log, renoise or reanchor; log where there is a drift bank when not given.
     """
 
     world: str
@@ -65,6 +70,8 @@ class SessionOptions:
     saves: Path | None = None
     load_slot: str | None = None
     save_slot: str | None = None
+    ahead: bool = False
+    drift: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
     found = check_folder(options.world, side_by_side=options.side_by_side)
     controller = make_controller(options, found)
     quality = quality_choice(options.quality, options.steps, found.spec.ladder, timeless=options.clock == "fixed")
+    drift_action = drift_choice(options.drift, found, side_by_side=options.side_by_side)
     shape = None if options.load is None else parse_load(options.load)
     check_recording_path(options.record, overwrite=options.overwrite)
     clock: Clock = FixedClock() if options.clock == "fixed" else MonotonicClock()
@@ -96,14 +104,28 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         if instruments.metrics_url:
             print(f"metrics: {instruments.metrics_url}")
         with patience(f"loading {found.name}"):
-            opened = open_world(found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side)
+            opened = open_world(
+                found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, drift=drift_action
+            )
         stack.callback(opened.world.close)
+        drift = DriftPart(opened.world, opened.monitor, opened.drift)
+        governor = quality.governor(
+            opened.info.ladder, clock, tick_deadline_ns=deadline_ns, tick_period_ns=int(tick_period_ns)
+        )
         saves, first_tick = options.saves or default_folder(), 0
         if options.load_slot is not None:
             state = load_slot(saves, options.load_slot, opened.info)
             opened.world.restore(state.snapshot)
+            restore_governor(governor, state.governor)
             first_tick = state.tick
-        world = opened.world if shape is None else LoadedWorld(opened.world, shape, clock)
+        ahead = AheadPart(
+            opened.world,
+            clock,
+            wanted=options.ahead,
+            shape=shape,
+            ceiling=(lambda: opened.info.ladder[-1]) if quality.kind == "adaptive" else None,
+            warmup_ticks=options.warmup_ticks,
+        )
         recorder = make_recorder(
             options.record,
             opened,
@@ -123,25 +145,27 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         advance = stack.enter_context(progress_bar(f"playing {found.name}", options.ticks, seconds))
         stop = OnEveryTick(lambda: controls.request_stop() if signals.received else None)
         loop = Loop(
-            world,
+            ahead.world,
             controller,
             Pictures(NullDisplay(clock), [lambda frame: startup.first_frame(), *album.sinks]),
-            quality.governor(
-                opened.info.ladder, clock, tick_deadline_ns=deadline_ns, tick_period_ns=int(tick_period_ns)
-            ),
+            governor,
             clock,
             tick_period_ns=tick_period_ns,
             deadline_ns=deadline_ns,
-            observer=instruments.observer(world, stop, OnEveryTick(advance)),
+            observer=instruments.observer(ahead.loaded, stop, OnEveryTick(advance), ahead.counts),
             recorder=recorder,
             controls=controls,
             seed=options.seed,
             probe=instruments.probe,
+            ahead=ahead.seam,
+            aftercare=drift.care,
         )
         loop.tick = first_tick
         startup.restart_phase()
-        loop.run(options.ticks)
+        with settled_heap():
+            loop.run(options.ticks)
         report = instruments.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
+        report |= ahead.as_report() | drift.as_report()
         written = {**album.close(), **instruments.close()}
         written["report"] = write_report(options.report or options.out / "report.json", report)
         recorder.close()
@@ -149,6 +173,8 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
             written["recording"] = options.record
         if options.save_slot is not None:
             prompt = str(getattr(opened.world, "prompt", ""))
-            state = saved_state(opened.world, tick=loop.tick, seed=options.seed, prompt=prompt)
+            state = saved_state(
+                opened.world, tick=loop.tick, seed=options.seed, prompt=prompt, governor=governor_state(governor)
+            )
             written["saved"] = save_slot(saves, options.save_slot, state)
         return Outcome(report, written, signals.received and loop.tick < first_tick + options.ticks)

@@ -14,9 +14,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from runtime.core import Clock, ConfigError, NextframeError, WeightsError, World, WorldInfo
+from runtime.drift_part import OFF, REMEDIES, bank_sha256, watch
 from runtime.registry import WorldFolder, find_world, load_world
+
+if TYPE_CHECKING:
+    from model.drift import DriftMonitor
 
 OLDEST_START_S = 60
 """A process that claims to be older than this when it begins has a clock that cannot be trusted."""
@@ -70,11 +75,16 @@ def process_start_ns() -> int:
 
 @dataclass(frozen=True)
 class OpenWorld:
-    """A world that is loaded, reset and warm. `environment` goes into reports and recordings."""
+    """A world that is loaded, reset and warm. `environment` goes into reports and recordings.
+
+    `drift`: what is done about drift, a choice of `runtime.drift_part`; `monitor`: what watches for it, if anything.
+    """
 
     found: WorldFolder
     world: World
     environment: Mapping[str, str | int] = field(default_factory=dict)
+    drift: str = OFF
+    monitor: DriftMonitor | None = None
 
     @property
     def info(self) -> WorldInfo:
@@ -104,9 +114,12 @@ def open_world(
     side_by_side: bool = False,
     threads: int | None = None,
     warm: bool = True,
+    drift: str = OFF,
 ) -> OpenWorld:
     """Load, reset and warm a world. `threads`: of the network, what suits the machine when not given.
 
+    `drift`: as `runtime.drift_part.drift_choice` gives it. A remedy makes the monitor a part of the state, so it stands
+    in the environment: a playback needs it too.
     `warm=False` leaves that to the thread that will tick: a network's helper threads belong to the one that calls it.
     """
     environment: dict[str, str | int] = {
@@ -121,12 +134,15 @@ def open_world(
         environment["side_by_side"] = 1
     startup.mark("import")
     world = load_world(found, clock, side_by_side=side_by_side)
+    monitor = None if drift == OFF else watch(world, found, drift)
+    if drift in REMEDIES:
+        environment |= {"drift": drift, "drift_bank": bank_sha256(found)}
     world.reset(seed)
     startup.mark("load")
     if warm:
         world.warm_up()
         startup.mark("warmup")
-    return OpenWorld(found, world, environment)
+    return OpenWorld(found, world, environment, drift, monitor)
 
 
 def prepare_torch(threads: int | None = None) -> dict[str, str | int]:

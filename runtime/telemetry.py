@@ -168,7 +168,10 @@ def _row(record: TickRecord, frame_time_ns: int, input_ns: int, *, continues: bo
         record.lost_slots,
         record.held_frames,
         int(record.clock_gap),
-        record.commit_end_ns - record.start_ns - record.paced_ns - (condition_ns + denoise_ns + decode_ns + commit_ns),
+        record.commit_end_ns
+        - record.start_ns
+        - record.paced_ns
+        - (condition_ns + denoise_ns + decode_ns + commit_ns - record.ahead.made_ns),
         record.poll_ns - record.release_ns,
         input_ns,
         condition_ns,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import numpy as np
 
 from runtime.branches import Branch, Branches, ab_frames
 from runtime.core import Action, Frame, NextframeError, World
-from runtime.loop import Recorder, Turn
+from runtime.governor_state import governor_state, restore_governor
+from runtime.loop import Governor, Recorder, Turn
 from runtime.rewind import Rewinder
 from runtime.save_format import SavedState
 from runtime.saves import load_slot, save_slot, saved_state
@@ -39,8 +39,10 @@ class TimeSettings:
 class TimeMachine:
     """The loop's interlude and a recorder before the session's own.
 
-    `say`: tells the player. `broken`: called on the loop's thread when the line of ticks breaks (a rewind, a load): an
-    append-only recording cannot go on. `shown`: told of frames that no tick made. Requests may come from any thread.
+    `say`: tells the player. `broken`: called on the loop's thread when the line of ticks breaks (a rewind, a load) with
+    the tick that comes next, before which the world then stands: what appends cannot go on as it was. `shown`: told of
+    frames that no tick made. `governor`: saved with the world and loaded with it; a rewind leaves it alone, since it
+    knows the machine and not the world. Requests may come from any thread.
     """
 
     def __init__(
@@ -50,10 +52,11 @@ class TimeMachine:
         settings: TimeSettings,
         *,
         say: Callable[[str], None],
-        broken: Callable[[], None] = lambda: None,
+        broken: Callable[[int], None] = lambda tick: None,
         shown: Callable[[int], None] = lambda frames: None,
+        governor: Governor | None = None,
     ) -> None:
-        self._world, self._recorder, self._settings = world, recorder, settings
+        self._world, self._recorder, self._settings, self._governor = world, recorder, settings, governor
         self._say, self._broken, self._tell_shown = say, broken, shown
         self._lock = threading.Lock()
         self._rewinding = self._split_asked = False
@@ -160,7 +163,7 @@ class TimeMachine:
         assert self._rewinder is not None
         landing, self._rewinder = self._rewinder.land(), None
         if landing.future:
-            self._broken()
+            self._broken(landing.tick)
             if not self._branches.rewind(landing.tick):
                 self._branches.split(landing.tick, self._world.snapshot(), landing.future)
             self._say("play on: the way you came is branch A")
@@ -170,14 +173,22 @@ class TimeMachine:
         """Back to the present; the past that cannot be trusted is forgotten."""
         rewinder, self._rewinder, self._showing = self._rewinder, None, None
         if rewinder is not None:
-            with suppress(TimelineError):  # it was said already
+            try:
                 rewinder.cancel()
+            except TimelineError:  # it was said already; the world is not quite where it was
+                self._broken(next_tick)
         self._begun = False
         return None
 
     def _save(self, slot: str, next_tick: int) -> None:
         prompt = str(getattr(self._world, "prompt", ""))
-        state = saved_state(self._world, tick=next_tick, seed=self._settings.seed, prompt=prompt)
+        state = saved_state(
+            self._world,
+            tick=next_tick,
+            seed=self._settings.seed,
+            prompt=prompt,
+            governor=governor_state(self._governor),
+        )
         self._saving = [saving for saving in self._saving if not saving.done()]
         self._saving.append(self._disk.submit(self._write, slot, state))
 
@@ -194,8 +205,12 @@ class TimeMachine:
         self._world.restore(state.snapshot)
         self._timeline.begin(state.tick, self._world.snapshot())
         self._branches = Branches()
-        self._broken()
+        self._broken(state.tick)
         self._say("loaded")
+        try:
+            restore_governor(self._governor, state.governor)
+        except NextframeError as error:
+            self._say(str(error))
         return Turn([], state.tick)
 
     # --- the split view -------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runtime.aftercare import mend_as_recorded
 from runtime.core import Action, Frame, NextframeError, Snapshot, TickPlan, World
 from runtime.loop import reset_seed
 from runtime.plain import held_bytes
@@ -79,6 +80,7 @@ def play_again(world: World, played: PlayedTick, tick: int) -> list[Frame]:
     result = world.advance(played.action, TickPlan(played.steps_applied, deadline_ns=0, reason="played again"))
     frames = [frame.copy() for frame in result.frames]
     result.commit()
+    mend_as_recorded(world, played.event)
     if result.steps_applied != played.steps_applied:
         raise TimelineError(
             f"tick {tick}: expected {played.steps_applied} denoise steps when played again, got {result.steps_applied}"

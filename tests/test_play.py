@@ -18,6 +18,7 @@ import pytest
 from controllers.bindings import load_bindings
 from runtime.core import Action
 from runtime.panel import Panel, SwitchedRecorder, WindowLatency, help_lines, pressed_controls
+from runtime.playback import PlaybackOptions, play_back
 from runtime.registry import find_world
 from runtime.replay import RecordedTick, Replay, read_replay
 from tests.doubles import MS, ListRecorder, Session
@@ -170,10 +171,21 @@ def test_time_goes_back_while_the_key_is_held_and_a_slot_brings_a_moment_back(pl
     playing.key("F5")
     playing.until((playing.folder / "saves/toy/quick.nfs").is_file, "the quick-save")
     xdotool("keydown", "BackSpace", "sleep", "0.6", "keyup", "BackSpace")
-    playing.until(lambda: recorded(playing.folder / "a.nfr").complete, "the rewind to end the recording")
+    first, second, third = (playing.folder / name for name in ("a.nfr", "a-2.nfr", "a-3.nfr"))
+    playing.until(lambda: recorded(first).complete, "the rewind to end the first part of the recording")
+    playing.until(lambda: played_in(second), "the recording to go on in a second part")
     playing.key("F8")
+    playing.until(lambda: played_in(third), "the quick-load to begin a third part")
     playing.key("b")
-    playing.quit()
+    printed, _ = playing.quit()
+    assert "recording 3: a-3.nfr" in printed
+    for part in (first, second, third):
+        assert read_replay(part).complete
+        assert play_back(PlaybackOptions(part, verify=True)) == 0
+
+
+def played_in(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0 and bool(recorded(path).ticks)
 
 
 def test_locked_quality_is_applied(player: Callable[..., Player]) -> None:

@@ -57,7 +57,7 @@ class TimedSession:
             checksum_every=1,
         )
 
-    def _broken(self) -> None:
+    def _broken(self, tick: int) -> None:
         self.breaks += 1
 
     def rewind(self, frames: int) -> None:

@@ -10,8 +10,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.generator import DenoiseJob, Generator
-from runtime.core import Action, Clock, Frame, MonotonicClock, Snapshot, StatePart, TickPlan, TickResult, WorldInfo
+from model.drift import DriftMonitor
+from model.drift_actions import ACTIONS, carry_out
+from model.generator import Generator
+from model.overlap import HostCopy, SideWork
+from runtime.core import (
+    Action,
+    Clock,
+    ConfigError,
+    Frame,
+    MonotonicClock,
+    Snapshot,
+    StatePart,
+    StepGate,
+    TickPlan,
+    TickResult,
+    WorldInfo,
+)
 from worlds.inventory import NUMBER_BYTES, plain_bytes
 from worlds.prompts import parse_prompt
 
@@ -27,8 +42,73 @@ class SeedClips:
     conditions: Any
 
 
+class NeuralTick:
+    """One coming tick, made in pieces: `denoise`, `decode`, `result`. Reads the world; only a commit writes it.
+
+    It may be dropped at any time before `result`, and is worth nothing once the world has gone on (`is_current`).
+    """
+
+    def __init__(self, world: NeuralWorld, action: Action, steps: int) -> None:
+        self._world, self._clock = world, world.clock
+        started_ns = self._clock.now_ns()
+        self._from = world.generator.last  # a new tensor after every commit, reset and restore
+        self._prompt = world.prompt_after(action)
+        self._condition = world.condition(action, self._prompt)
+        self._job = world.generator.start(self._condition, world.seed, steps)
+        self._frame: Frame | None = None
+        self._step_ns: list[int] = []
+        self._denoise_ns = self._decode_ns = 0
+        self._condition_ns = self._clock.now_ns() - started_ns
+
+    @property
+    def steps_done(self) -> int:
+        return self._job.steps_done
+
+    @property
+    def is_current(self) -> bool:
+        """The state it was started from is still the world's."""
+        return self._from is self._world.generator.last
+
+    def denoise(self, steps: int, gate: StepGate) -> None:
+        """Go on until so many denoise steps are done, or the gate says no at a rung of the ladder."""
+        began_ns = self._clock.now_ns()
+        while self.steps_done < steps and self._job.can_step:
+            if self.steps_done in self._world.info.ladder and not gate(self.steps_done):
+                break
+            before_ns = self._clock.now_ns()
+            self._job.step()
+            self._frame = None
+            self._step_ns.append(self._clock.now_ns() - before_ns)
+        self._denoise_ns += self._clock.now_ns() - began_ns
+
+    def decode(self) -> Frame:
+        """The frame of the steps done so far; made once."""
+        if self._frame is None:
+            began_ns = self._clock.now_ns()
+            self._frame = self._world.decode(self._job.finish())
+            self._decode_ns += self._clock.now_ns() - began_ns
+        return self._frame
+
+    def result(self) -> TickResult:
+        """What is shown and committed. From here on the world waits for the commit."""
+        assert self.is_current, "a tick of a state that is gone"
+        latent = self._job.finish()
+        self._world.begin_commit(latent, self._condition)
+        frame = self.decode()
+        stage_ns = {"condition": self._condition_ns, "denoise": self._denoise_ns, "decode": self._decode_ns}
+
+        def commit() -> None:
+            self._world.end_commit(latent, self._condition, self._prompt, frame)
+
+        return TickResult([frame.copy()], self.steps_done, stage_ns, tuple(self._step_ns), commit)
+
+
 class NeuralWorld:
-    """One session of a trained generator. See `runtime.core.World` for the contract."""
+    """One session of a trained generator. See `runtime.core.World` for the contract.
+
+    `overlap`: commit on another thread while the frame is decoded and presented; the same bits. A tick must then be
+    committed, or the world reset or restored, before its state may be looked at: as without it.
+    """
 
     def __init__(
         self,
@@ -37,22 +117,30 @@ class NeuralWorld:
         seeds: SeedClips,
         synonyms: Mapping[str, str],
         clock: Clock | None = None,
+        *,
+        overlap: bool = False,
     ) -> None:
         self.info = info
         self.generator = generator
+        self.overlap = overlap
+        self.clock = clock or MonotonicClock()
         self._seeds = seeds
         self._synonyms = synonyms
-        self._clock = clock or MonotonicClock()
-        self._awaits_commit = False
+        self._beside, self._to_host = SideWork(), HostCopy()
+        self._awaits_commit = self._commit_begun = False
+        self._monitor: DriftMonitor | None = None
+        self._monitor_is_state = False
         self.reset(0)
 
     def reset(self, seed: int) -> Frame:
+        self._forget_tick()
+        if self._monitor is not None:
+            self._monitor.reset()
         clip = seed % len(self._seeds.latents)
-        self._seed = seed
-        self._awaits_commit = False
+        self.seed = seed
         self.generator.prefill(self._seeds.latents[clip][None], self._seeds.conditions[clip][None])
         self._prompt = self._prompt_of(self._seeds.conditions[clip][-1].tolist())
-        self._frame = self._decode(self.generator.last)
+        self._frame = self.decode(self.generator.last)
         return self._frame.copy()
 
     @property
@@ -60,58 +148,84 @@ class NeuralWorld:
         """The prompt in force, in words of the vocabulary."""
         return " ".join(self._prompt.values())
 
-    def advance(self, action: Action, plan: TickPlan) -> TickResult:
+    def start(self, action: Action, steps: int | None = None) -> NeuralTick:
+        """The coming tick in pieces, of at most `steps` denoise steps (the top of the ladder when not given)."""
         assert not self._awaits_commit, "advance before the commit of the tick before"
+        return NeuralTick(self, action, steps or self.info.ladder[-1])
+
+    def advance(self, action: Action, plan: TickPlan) -> TickResult:
         assert plan.denoise_steps in self.info.ladder, f"{plan.denoise_steps} steps are not in {self.info.ladder}"
-        started_ns = self._clock.now_ns()
-        prompt = self._prompt
-        if action.prompt is not None:
-            prompt = {**prompt, **parse_prompt(action.prompt, self.info.actions.prompts, self._synonyms).chosen}
-        condition = self.generator.to_condition(self._condition(action, prompt))
-        job = self.generator.start(condition, self._seed, plan.denoise_steps)
-        conditioned_ns = self._clock.now_ns()
-        step_ns = self._denoise(job, plan)
-        latent = job.finish()
-        denoised_ns = self._clock.now_ns()
-        frame = self._decode(latent)
-        decoded_ns = self._clock.now_ns()
+        tick = self.start(action, plan.denoise_steps)
+        tick.denoise(plan.denoise_steps, plan.gate)
+        return tick.result()
 
-        def commit() -> None:
-            assert self._awaits_commit, "a tick is committed once"
-            self.generator.commit(latent, condition)
-            self._prompt, self._frame = prompt, frame
-            self._awaits_commit = False
-
+    def begin_commit(self, latent: Any, condition: Any) -> None:
+        """A tick is made; with `overlap` its commit runs from here on."""
+        assert not self._awaits_commit, "a second tick before the commit of the first"
         self._awaits_commit = True
-        stage_ns = {
-            "condition": conditioned_ns - started_ns, "denoise": denoised_ns - conditioned_ns,
-            "decode": decoded_ns - denoised_ns,
-        }  # fmt: skip
-        return TickResult([frame.copy()], job.steps_done, stage_ns, step_ns, commit)
+        if self.overlap:
+            self._commit_begun = True
+            self._beside.begin(lambda: self.generator.commit(latent, condition), latent.device)
 
-    def _denoise(self, job: DenoiseJob, plan: TickPlan) -> tuple[int, ...]:
-        step_ns: list[int] = []
-        while job.can_step:
-            if job.steps_done in self.info.ladder and not plan.gate(job.steps_done):
-                break
-            before_ns = self._clock.now_ns()
-            job.step()
-            step_ns.append(self._clock.now_ns() - before_ns)
-        return tuple(step_ns)
+    def end_commit(self, latent: Any, condition: Any, prompt: dict[str, str], frame: Frame) -> None:
+        assert self._awaits_commit, "a tick is committed once"
+        if self._commit_begun:
+            self._beside.join()
+        else:
+            self.generator.commit(latent, condition)
+        self._prompt, self._frame = prompt, frame
+        self._awaits_commit = self._commit_begun = False
+        if self._monitor is not None:
+            self._monitor.observe(self.generator.last[0].cpu().numpy(), condition[0].cpu().numpy())
 
-    def _decode(self, latent: Any) -> Frame:
-        return self.generator.decode(latent)[0].numpy()
+    def watch(self, monitor: DriftMonitor, *, decides: bool) -> None:
+        """The monitor sees every tick from now on, once it is committed.
+
+        `decides`: what it says will change the world (see `mend`), so it is part of the state: of snapshots, checksum
+        and inventory. Else it only watches, and begins anew with every reset and restore.
+        """
+        self._monitor, self._monitor_is_state = monitor, decides
+
+    def mend(self, action: str) -> None:
+        """Carry out a drift action, by its name in `model.drift_actions`, between a commit and the next tick.
+
+        Raises ConfigError for an unknown one, and for a world that is not watched or whose monitor is no state.
+        """
+        assert not self._awaits_commit, "an action between advance and commit"
+        if action not in ACTIONS:
+            raise ConfigError(f"drift: expected an action of {', '.join(ACTIONS)}, got {action!r}")
+        if self._monitor is None or not self._monitor_is_state:
+            raise ConfigError(f"drift: expected a monitor that decides, to {action} with, got none; open it with one")
+        carry_out(action, self.generator, self._monitor, self.seed)
+
+    def _state_monitor(self) -> DriftMonitor | None:
+        return self._monitor if self._monitor_is_state else None
+
+    def _forget_tick(self) -> None:
+        """A tick that was never committed: the state is about to be replaced as a whole."""
+        self._beside.join()
+        self._awaits_commit = self._commit_begun = False
+
+    def decode(self, latent: Any) -> Frame:
+        return self._to_host(self.generator.decode(latent)[0])
 
     # --- conditions -----------------------------------------------------------------------------------------------
 
-    def _condition(self, action: Action, prompt: Mapping[str, str]) -> list[float]:
-        """Axes, buttons, then one number per prompt word: the order of the action space."""
+    def prompt_after(self, action: Action) -> dict[str, str]:
+        """The prompt in force once this action is taken."""
+        if action.prompt is None:
+            return self._prompt
+        return {**self._prompt, **parse_prompt(action.prompt, self.info.actions.prompts, self._synonyms).chosen}
+
+    def condition(self, action: Action, prompt: Mapping[str, str]) -> Any:
+        """What the network is told, `(rows, condition_dim)`: axes, buttons, then one number per prompt word, in the
+        order of the action space."""
         space = self.info.actions
         values = [action.axis(axis) for axis in space.axes]
         values += [float(button in action.buttons) for button in space.buttons]
         for group, words in space.prompts.items():
             values += [float(prompt[group] == word) for word in words]
-        return values
+        return self.generator.to_condition(values)
 
     def _prompt_of(self, condition: list[float]) -> dict[str, str]:
         space = self.info.actions
@@ -127,25 +241,32 @@ class NeuralWorld:
 
     def snapshot(self) -> Snapshot:
         assert not self._awaits_commit, "snapshot between advance and commit: half a tick cannot be saved"
+        monitor = self._state_monitor()
         return {
-            "generator": self.generator.snapshot(), "seed": self._seed, "prompt": dict(self._prompt),
-            "frame": self._frame.copy(),
+            "generator": self.generator.snapshot(), "seed": self.seed, "prompt": dict(self._prompt),
+            "frame": self._frame.copy(), **({} if monitor is None else {"drift": monitor.snapshot()}),
         }  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from a snapshot; a tick that was never committed is forgotten."""
+        self._forget_tick()
         state: dict[str, Any] = dict(snapshot)
         self.generator.restore(state["generator"])
-        self._seed, self._prompt, self._frame = state["seed"], dict(state["prompt"]), state["frame"].copy()
-        self._awaits_commit = False
+        self.seed, self._prompt, self._frame = state["seed"], dict(state["prompt"]), state["frame"].copy()
+        if self._monitor is not None:
+            self._monitor.reset()
+            if self._monitor_is_state and "drift" in state:  # not in one of a session without such a monitor
+                self._monitor.restore(state["drift"])
 
     def checksum(self) -> int:
-        crc = zlib.crc32(f"{self._seed} {self._prompt}".encode())
+        crc = zlib.crc32(f"{self.seed} {self._prompt}".encode())
+        if (monitor := self._state_monitor()) is not None:
+            crc = monitor.checksum(crc)
         return zlib.crc32(self._frame.tobytes(), self.generator.checksum(crc))
 
     def state_inventory(self) -> list[StatePart]:
         """Named as the snapshot names them: a part is everything under its path."""
-        generator, config = self.generator, self.generator.config
+        generator, config, monitor = self.generator, self.generator.config, self._state_monitor()
         return [
             # A layer attends `window` ticks back to what the layer below made, which looked as far back again.
             StatePart("generator/memory", plain_bytes(generator.memory.snapshot()), config.window * config.layers),
@@ -155,6 +276,7 @@ class NeuralWorld:
             StatePart("seed", NUMBER_BYTES, horizon_ticks=None),
             StatePart("prompt", plain_bytes(self._prompt), horizon_ticks=None),
             StatePart("frame", self._frame.nbytes, horizon_ticks=0),  # shown again after a restore; decides nothing
+            *([] if monitor is None else [StatePart("drift", plain_bytes(monitor.snapshot()), horizon_ticks=None)]),
         ]
 
     def warm_up(self) -> None:
@@ -164,4 +286,4 @@ class NeuralWorld:
         self.restore(before)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        self._beside.close()

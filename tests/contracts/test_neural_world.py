@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from model.generator import DenoiseJob
 from runtime.core import Action, ManualClock, Snapshot, TickPlan, TickResult, World
 from runtime.registry import find_world, load_world
 from tests.contracts.world_contract import WorldContract
@@ -93,8 +92,8 @@ class CommitsInAdvance(NeuralWorld):
 
 
 class IgnoresTheGate(NeuralWorld):
-    def _denoise(self, job: DenoiseJob, plan: TickPlan) -> tuple[int, ...]:
-        return super()._denoise(job, TickPlan(plan.denoise_steps, plan.deadline_ns))
+    def advance(self, action: Action, plan: TickPlan) -> TickResult:
+        return super().advance(action, TickPlan(plan.denoise_steps, plan.deadline_ns))
 
 
 CLAIMS = WorldContract
