@@ -89,7 +89,7 @@ def test_targets_are_one_tick_from_the_histories_and_lead_out_of_walls() -> None
     moved = (places(episodes.targets)[:, 1:] - places(episodes.histories)[:, :-1]).norm(dim=-1)
     assert float(moved.nan_to_num(0.0).max()) <= PUSH_PX + 0.01
     deep = episodes.depth_px[:, :-1] > 3
-    assert deep.any(), "half of the starts are off the road"
+    assert deep.any(), "some of the starts are off the road"
     line = torch.from_numpy(simulator().track.line)
     after = places(episodes.targets)[:, 1:].double()
     distance = torch.stack([torch.cdist(row, line).min(1).values for row in after]) - WALL_PX

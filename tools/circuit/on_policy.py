@@ -114,13 +114,13 @@ def make(
 ) -> OwnEpisodes:
     """Drive all rows of `generator` for `settle_ticks`, which are dropped, and `ticks`, which are kept.
 
-    `latents_of`: states to true latents. Starts are the teacher's; with `off_road` every second one is moved up to a
+    `latents_of`: states to true latents. Starts are the teacher's; with `off_road` every fourth one is moved up to a
     car's length beyond the walls.
     """
     rows = len(generator.last)
     states = [simulator.reset(seed * rows + k) for k in range(rows)]
     if off_road:
-        states[::2] = [astray(simulator, state, seed * rows + k) for k, state in enumerate(states[::2])]
+        states[::4] = [astray(simulator, state, seed * rows + k) for k, state in enumerate(states[::4])]
     drivers = [Careless(simulator, seed * rows + k) for k in range(rows)]
     first = latents_of(states)
     given = torch.stack([torch.from_numpy(condition(Controls(), state)) for state in states])
