@@ -35,6 +35,13 @@ class ClockName(StrEnum):
     FIXED = "fixed"
 
 
+class DriftName(StrEnum):
+    OFF = "off"
+    LOG = "log"
+    RENOISE = "renoise"
+    REANCHOR = "reanchor"
+
+
 WorldName = Annotated[str, typer.Argument(help="A world's name, or its folder.", metavar="WORLD")]
 Seed = Annotated[int, typer.Option(help="Where the world starts, and its noise.", min=0, max=(1 << 63) - 1)]
 Steps = Annotated[int | None, typer.Option(help="Denoise steps of every tick; adaptive when not given.", min=1)]
@@ -47,8 +54,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the report as one JS
 Load = Annotated[str | None, typer.Option(help="Cost put into ticks: step:ms=15,from=5,to=15", metavar="SHAPE")]
 Trace = Annotated[Path | None, typer.Option(help="Write a Chrome/Perfetto trace.", metavar="F.json")]
 MetricsPort = Annotated[int | None, typer.Option(help="Serve Prometheus metrics; 0 for any port.", min=0, max=65535)]
-
-
+Drift = Annotated[
+    DriftName | None, typer.Option(help="What to do when pictures leave the known.", show_default="log where it can")
+]
+AheadFlag = Annotated[bool, typer.Option("--ahead", help="Begin ticks on guessed input while waiting.")]
 Saves = Annotated[Path | None, typer.Option(help="The folder of save slots (your data folder).", metavar="DIR")]
 LoadSlot = Annotated[str | None, typer.Option(help="Go on from this save slot.", metavar="SLOT")]
 
@@ -72,13 +81,15 @@ def play(
     metrics_port: MetricsPort = None,
     saves: Saves = None,
     load_slot: LoadSlot = None,
+    ahead: AheadFlag = False,
+    drift: Drift = None,
 ) -> int:
     """Open a window and play; without a display, play headless for 30 s into a video and a report."""
     from runtime.play import PlayOptions, play_world
 
     options = PlayOptions(
         world, side_by_side, seed, steps, smooth, bindings, record, overwrite, prompt, ticks, out, load, trace,
-        metrics_port, saves, load_slot,
+        metrics_port, saves, load_slot, ahead, drift,
     )  # fmt: skip
     return play_world(options, _startup())
 
@@ -118,6 +129,8 @@ def run(
     saves: Saves = None,
     load_slot: LoadSlot = None,
     save_slot: Annotated[str | None, typer.Option(help="Save the world there at the end.", metavar="SLOT")] = None,
+    ahead: AheadFlag = False,
+    drift: Drift = None,
 ) -> int:
     """Run a headless session and write a video, a contact sheet and a report."""
     from runtime import report as reports
@@ -129,7 +142,7 @@ def run(
     options = SessionOptions(
         world, ticks, script, bot, idle, clock.value, deadline_ms, steps, seed, prompt, side_by_side, record, overwrite,
         video, contact_sheet, report, out, not no_video, warmup_ticks, quality, load, trace, metrics_port,
-        saves, load_slot, save_slot,
+        saves, load_slot, save_slot, ahead, drift,
     )  # fmt: skip
     outcome = run_session(options, _startup())
     shortage = reports.shortage(outcome.report, max_miss_rate)
@@ -268,6 +281,34 @@ def bench(
     return bench_world(world, seconds, table=not as_json)
 
 
+@app.command()
+def plan(
+    world: Annotated[str, typer.Argument(help="A world, or wan-1.3b, wan-14b (-480p).", metavar="WORLD")] = "circuit",
+    *,
+    devices: Annotated[str, typer.Option(help="Such as 4, 4xh100 or 2xcpu*0.5/8gb.", metavar="LIST")] = "1",
+    sessions: Annotated[int, typer.Option(help="How many play at once.")] = 1,
+    goal: Annotated[str, typer.Option(help="latency, throughput or sessions.", metavar="GOAL")] = "latency",
+    fps: Annotated[float | None, typer.Option(help="Pictures a second that each session needs.")] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="Input read to picture, at most.")] = None,
+    link: Annotated[str | None, typer.Option(help="nvlink, pcie, ethernet or GB_PER_S,MS.", metavar="LINK")] = None,
+    denoise_steps: Annotated[int | None, typer.Option(help="Instead of the profile's.")] = None,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Stream-batch may be chosen: late by whole latents.")] = False,
+    profile: Annotated[Path | None, typer.Option(help="Stage costs from this file.", metavar="F.json")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Measure the stage costs here, now.")] = False,
+    save_profile: Annotated[Path | None, typer.Option(help="Keep the costs there.", metavar="F.json")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Predict rates, latency and memory of stage layouts on paper, and recommend one."""
+    from tools.plan.command import PlanOptions, run_plan
+
+    return run_plan(
+        PlanOptions(
+            world, devices, sessions, goal, fps, max_latency_ms, link, denoise_steps, lossy, profile, measure,
+            save_profile, as_json,
+        )
+    )  # fmt: skip
+
+
 @app.command(name="eval")
 def evaluate(
     world: WorldName = "circuit",
@@ -312,6 +353,14 @@ def print_outcome(report: dict[str, Any], written: dict[str, Path], max_miss_rat
     )
     phases = ", ".join(f"{name} {ms:.0f}" for name, ms in report["ttff_ms"].items() if ms is not None)
     print(f"first frame after (ms): {phases}")
+    if "ahead" in report:
+        from runtime.ahead_guess import in_words
+
+        print(in_words(report["ahead"]))
+    if "drift" in report:
+        from runtime.drift_part import summary
+
+        print(summary(report["drift"]))
     for kind, path in written.items():
         print(f"{kind.replace('_', ' ')}: {path}")
 
