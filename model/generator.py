@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -232,11 +232,19 @@ def gate_table(dynamics: Dynamics, condition: Tensor, taus: Sequence[float]) -> 
     return table + constant((0.0, 1.0, 1.0, 0.0, 1.0, 1.0), device)[:, None]
 
 
-def through_block(block: Block, layer: int, x: Tensor, gates: BlockGates, past: Past) -> tuple[Tensor, Tensor, Tensor]:
+def through_block(
+    block: Block,
+    layer: int,
+    x: Tensor,
+    gates: BlockGates,
+    past: Past,
+    *,
+    attend: Callable[..., Tensor] = F.scaled_dot_product_attention,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens `(rows, tokens, width)` through one layer over its past; also their keys and values."""
     shift, scale, *rest = gates
     q, k, v = block.project(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale))
     past.own_keys[layer].copy_(k)
     past.own_values[layer].copy_(v)
-    attended = F.scaled_dot_product_attention(q, past.keys[layer], past.values[layer], past.masks[layer])
+    attended = attend(q, past.keys[layer], past.values[layer], past.masks[layer])
     return block.mix(x, attended, tuple(rest)), k, v

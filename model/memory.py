@@ -81,14 +81,21 @@ class Lane:
     """
 
     def __init__(
-        self, spec: MemorySpec, rule: KeepRule, layers: tuple[int, ...], level: int, device: torch.device | str
+        self,
+        spec: MemorySpec,
+        rule: KeepRule,
+        layers: tuple[int, ...],
+        level: int,
+        device: torch.device | str,
+        *,
+        stored: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.layers = layers
         self.every_layer = layers == tuple(range(spec.layers))
         self.table = SlotTable(rule, level)
         shape = (len(layers), spec.rows, spec.heads, rule.slots, spec.tokens, spec.head_dim)
-        self.keys = torch.zeros(shape, device=device)
-        self.values = torch.zeros(shape, device=device)
+        self.keys, self.values = stored or (torch.zeros(shape, device=device), torch.zeros(shape, device=device))
+        assert self.keys.shape == self.values.shape == shape, (self.keys.shape, self.values.shape, shape)
         self.ages = torch.zeros(rule.slots, dtype=torch.int64, device=device)
         self.mask = torch.zeros(1, (rule.slots + 1) * spec.tokens, device=device)
         self._slot_mask = self.mask.view(rule.slots + 1, spec.tokens)[:-1]
@@ -108,6 +115,7 @@ class RollingKVMemory:
 
     One write per frame and level, all layers at once: it happens as a whole or, if anything is raised, not at all.
     `limit`: see no further back than so many ticks. `fixed_shape`: keep what a captured read needs on the device.
+    `stored`: keys and values of each lane, to live in somebody else's tensors (many sessions in one, `model.batch`).
     """
 
     def __init__(
@@ -117,12 +125,14 @@ class RollingKVMemory:
         *,
         limit: int | None = None,
         fixed_shape: bool = False,
+        stored: Sequence[tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         self.spec = spec
         self.limit = limit
         self.fixed_shape = fixed_shape
-        rules = spec.layers_by_rule.items()
-        self.lanes = [Lane(spec, rule, at, level, device) for level in spec.level_names for rule, at in rules]
+        kinds = [(rule, at, level) for level in spec.level_names for rule, at in spec.layers_by_rule.items()]
+        rooms: Sequence[tuple[Tensor, Tensor] | None] = stored or [None] * len(kinds)
+        self.lanes = [Lane(spec, *kind, device, stored=room) for kind, room in zip(kinds, rooms, strict=True)]
         self._refresh()
 
     def lanes_at(self, level: int = CLEAN) -> list[Lane]:

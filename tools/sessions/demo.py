@@ -1,0 +1,109 @@
+"""`python -m tools.sessions.demo --sessions 4 --ticks 200`: bots play sessions of circuit in one batch.
+
+Writes a video and a contact sheet with all of them side by side, and prints the frame rate of each. Exit code 0, or 2
+for bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from controllers.bots import make_bot
+from runtime.core import Frame, NextframeError
+from runtime.registry import find_world, load_world
+from runtime.startup import prepare_torch
+from runtime.video import ContactSheet, VideoWriter
+from tools.sessions.many import MultiSession
+from worlds.neural import NeuralWorld
+
+
+def parser() -> argparse.ArgumentParser:
+    arguments = argparse.ArgumentParser(prog="python -m tools.sessions.demo", description=__doc__)
+    arguments.add_argument("--sessions", type=int, default=4)
+    arguments.add_argument("--ticks", type=int, default=200)
+    arguments.add_argument("--steps", default="4", help="denoise steps; '1,2,4' gives the sessions these in turn")
+    arguments.add_argument("--bot", default="wander")
+    arguments.add_argument("--video", type=Path, default=Path("out/sessions.mp4"))
+    arguments.add_argument("--sheet", type=Path, default=Path("out/sessions.png"))
+    return arguments
+
+
+def grid(frames: Sequence[Frame]) -> Frame:
+    """All frames in one, as near to a square as can be; empty places are black."""
+    columns = math.ceil(math.sqrt(len(frames)))
+    height, width, _ = frames[0].shape
+    picture = np.zeros((-(-len(frames) // columns) * height, columns * width, 3), np.uint8)
+    for at, frame in enumerate(frames):
+        top, left = at // columns * height, at % columns * width
+        picture[top : top + height, left : left + width] = frame
+    return picture
+
+
+def open_sessions(sessions: int, steps: Sequence[int], bot: str) -> MultiSession:
+    found = find_world("circuit")
+    world = cast(NeuralWorld, load_world(found))
+    many = MultiSession(world, sessions, found.synonyms)
+    for seed in range(sessions):
+        many.join(seed, make_bot(bot, world.info.actions, seed), steps[seed % len(steps)])
+    return many
+
+
+def play(options: argparse.Namespace) -> list[int]:
+    """Time of each tick of all sessions, in ns."""
+    steps = [int(part) for part in options.steps.split(",")]
+    if options.sessions < 1 or options.ticks < 1:
+        raise NextframeError(
+            f"demo: expected at least 1 session and 1 tick, got {options.sessions} and {options.ticks}"
+        )
+    many = open_sessions(options.sessions, steps, options.bot)
+    first = grid([player.frame for player in many.players])
+    video = VideoWriter(options.video, many.info.tick_hz, (first.shape[1], first.shape[0]), scale=1)
+    sheet = ContactSheet(every_ticks=max(1, options.ticks // 4), columns=2, rows=2)
+    tick_ns = []
+    for _ in range(options.ticks):
+        began_ns = time.perf_counter_ns()
+        frames = many.tick()
+        tick_ns.append(time.perf_counter_ns() - began_ns)
+        picture = grid(frames)
+        video.add(picture)
+        sheet.add(picture)
+    video.close()
+    sheet.write(options.sheet)
+    _say(many, tick_ns, options)
+    return tick_ns
+
+
+def _say(many: MultiSession, tick_ns: Sequence[int], options: argparse.Namespace) -> None:
+    table = Table("session", "denoise steps", "prompt", "FPS", title=f"{len(many.players)} sessions in one batch")
+    fps = len(tick_ns) / (sum(tick_ns) / 1e9)
+    for player in many.players:
+        prompt = " ".join(player.prompt.values())
+        table.add_row(str(player.session.seed), str(player.denoise_steps), prompt, f"{fps:.1f}")
+    console = Console()
+    console.print(table)
+    console.print(f"all together {fps * len(many.players):.1f} frames/s; {options.video}, {options.sheet}")
+
+
+def main() -> int:
+    options = parser().parse_args()
+    prepare_torch()
+    try:
+        play(options)
+    except (NextframeError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
