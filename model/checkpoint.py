@@ -48,7 +48,11 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 
 def load_into(network: nn.Module, path: Path) -> None:
     """Fill the network; names and shapes must match exactly."""
-    tensors = load_tensors(path)
+    fill_exactly(network, load_tensors(path), str(path))
+
+
+def fill_exactly(network: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
+    """Fill the network; `path` is what a refusal names."""
     wanted = network.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:

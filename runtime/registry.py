@@ -58,7 +58,19 @@ def load_world(found: WorldFolder, clock: Clock | None = None, *, side_by_side: 
         return ToyWorld(clock)
     if found.spec.kind == "circuit":
         return _load_circuit(found, text, clock, side_by_side)
-    raise ConfigError(f"{found.path / 'world.yaml'}: kind: expected toy or circuit, got {found.spec.kind!r}")
+    if found.spec.kind == "pixels":
+        from worlds import pixels
+
+        weights = pixels.weights_sha256(found.path, found.spec.weights)
+        info = world_info(found.spec, config_text=text, weights_sha256=weights)
+        return pixels.build(info, found.path, found.spec.weights, found.spec.parameters, clock)
+    raise ConfigError(f"{found.path / 'world.yaml'}: kind: expected toy, circuit or pixels, got {found.spec.kind!r}")
+
+
+def own_bindings(name: str) -> Path | None:
+    """The key bindings that a world brings for controls which have no usual keys."""
+    path = find_world(name).path / "bindings.yaml"
+    return path if path.is_file() else None
 
 
 def _load_circuit(found: WorldFolder, text: str, clock: Clock | None, side_by_side: bool) -> World:

@@ -1,0 +1,128 @@
+"""From clips to a world folder: tokenizer, straight line, dynamics, evaluation, export. The torch part of a run."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.frames import FrameTokenizer
+from model.grid import GridConfig, GridDynamics
+from model.grid_generator import GridGenerator
+from tools.train import checkpoint
+from tools.train.budget import WORK, Plan
+from tools.train.clips import Clips, Source
+from tools.train.evaluate import evaluate, free_run, held_out_runs
+from tools.train.export import Trained, as_shipped, export
+from tools.train.learn_frames import encode_all, learn_tokenizer
+from tools.train.learn_motion import Lessons, learn_motion, make_learner, seeds_of
+from tools.train.show import film_strip, say
+from tools.train.straight import MAX_FIT_FRAMES, check_actions_matter, fit_straight, triples
+
+SEED_CLIPS = 24
+SEED_TICKS = 8
+STRIP_TICKS = 28
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the parts of one run share. `out`: the world's folder. `force`: train although actions seem dead."""
+
+    name: str
+    out: Path
+    plan: Plan
+    device: str
+    force: bool = False
+
+    @property
+    def work(self) -> Path:
+        return self.out / WORK
+
+
+def learn_world(run: Run, source: Source, train: Clips, held: Clips, story: dict[str, Any]) -> list[str]:
+    """Returns what to tell: a line each."""
+    plan, device, work = run.plan, run.device, run.work
+    tokenizer = learn_tokenizer(train, plan, work, device).to(device)
+    latents, held_latents = encode_all(tokenizer, train), encode_all(tokenizer, held)
+    frames = tokenizer.config
+    config = GridConfig(
+        frames.rows, frames.columns, frames.channels, source.controls.condition_dim, plan.width, plan.layers,
+        plan.heads, plan.window,
+    )  # fmt: skip
+    if not (run.force or (work / "dynamics.checkpoint").is_file()):
+        effect = check_actions_matter(latents, train, config.linear_shape)
+        say(f"actions: in a straight line they explain {100 * effect:.1f} % of the change beyond chance")
+    straight = fit_straight(
+        config.linear_shape, triples(latents, train, MAX_FIT_FRAMES), triples(held_latents, held, 2000)
+    )
+    say(f"straight line: {straight.error / straight.copy_error:.3f} of copy-last's error; the network starts from "
+        f"{straight.start}")  # fmt: skip
+    config = GridConfig(**{**vars(config), "base": straight.start})
+    learner = make_learner(config, straight, plan, device)
+    watch = Watch(tokenizer, held, work / "strips")
+    speed = learn_motion(learner, Lessons.of(latents, train, plan.ticks), plan, work, watch=watch)
+    say(f"dynamics: {learner.step} steps, {speed.words()}")
+    story |= {
+        "device": device, "threads": torch.get_num_threads(), "machine": platform.machine(),
+        "torch": str(torch.__version__), "compiled": plan.compile, "dynamics_steps": learner.step,
+        "dynamics_s": round(learner.spent_s), "frames_seen": learner.step * speed.frames_per_step,
+        "frames_per_s": round(speed.frames_per_s, 1), "matrix_gflops": round(speed.matrix_flops / 1e9, 1),
+        "share_of_matrix_rate": round(speed.share, 4), "straight_line_error_of_copy": round(
+            straight.error / straight.copy_error, 4), "base": straight.start,
+    }  # fmt: skip
+    return _finish(run, source, tokenizer.cpu(), learner.average.cpu(), (train, latents, held, story))
+
+
+class Watch:
+    """A film strip of held-out free runs now and then, while training goes on."""
+
+    def __init__(self, tokenizer: FrameTokenizer, held: Clips, folder: Path) -> None:
+        self._tokenizer, self._held, self._folder = tokenizer, held, folder
+
+    def __call__(self, average: GridDynamics, spent_s: float) -> str:
+        context, device = average.config.window, next(average.parameters()).device
+        runs = held_out_runs(self._tokenizer.cpu(), self._held, context + STRIP_TICKS, 3)
+        generator = GridGenerator(self._tokenizer, copy.deepcopy(average).cpu(), rows=len(runs.frames))
+        dreamt = free_run(generator, runs, context, 2)
+        path = self._folder / f"strip-{int(spent_s):06d}.png"
+        film_strip(path, runs.frames[:, context:].numpy(), dreamt.numpy())
+        self._tokenizer.to(device)
+        return f"strip {path.name}"
+
+
+def _finish(
+    run: Run, source: Source, tokenizer: FrameTokenizer, dynamics: GridDynamics, data: tuple[Clips, Any, Clips, dict]
+) -> list[str]:
+    train, latents, held, story = data
+    tokenizer, dynamics = as_shipped(tokenizer).eval(), as_shipped(dynamics).eval()
+    began_s = time.monotonic()
+    figures, real, dreamt = evaluate(tokenizer, dynamics, held)
+    story["evaluation_s"] = round(time.monotonic() - began_s)
+    seeds = seeds_of(latents, train, SEED_TICKS, SEED_CLIPS)
+    written = export(run.out, run.name, Trained(tokenizer, dynamics, seeds, source, figures, story))
+    film_strip(run.out / "strip.png", real, dreamt)
+    checkpoint.write_json(run.work / "done.json", {"world": run.name})
+    return [*summary(figures), *(str(path) for path in written)]
+
+
+def summary(figures: dict[str, Any]) -> list[str]:
+    """The figures that say whether it is a world: in lines."""
+    loop = figures["open_loop"]
+
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{value:+.2f} dB"
+
+    return [
+        f"next frame: {shown(figures['gain_over_copy_last_db'])} over copy-last, "
+        f"{shown(figures['gain_over_ridge_db'])} over the straight line, "
+        f"{shown(figures['below_ceiling_db'])} below the tokenizer",
+        f"actions: true ones {shown(figures['action_effect_db'])} better than another moment's "
+        f"({shown(figures['action_effect_moving_db'])} on moving pixels)",
+        f"free runs: above the start frame for {loop['ticks_above_copy_start']} of {loop['ticks_measured']} ticks; "
+        f"edges left: {loop['edge_energy']}",
+    ]
