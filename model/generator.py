@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model import rng
@@ -103,6 +104,7 @@ class Generator:
             raise ValueError(
                 f"generator: expected a clean history, got {spec.history}: it remembers finished frames only"
             )
+        self._full_limit = window
         self.memory = RollingKVMemory(spec, self.device, limit=window, fixed_shape=fixed_shape)
         self._fixed_past = FixedPast(self.memory, self.dynamics.rotary) if fixed_shape else None
         self.last = torch.zeros(rows, self.config.latent_dim, device=self.device)
@@ -113,6 +115,7 @@ class Generator:
     @torch.inference_mode()
     def prefill(self, latents: Tensor, conditions: Tensor) -> None:
         """Start a session from a short true past, `(rows, time, latent_dim)` and `(rows, time, condition_dim)`."""
+        self.memory.limit = self._full_limit
         self.memory.reset()
         latents, conditions = latents.to(self.device), conditions.to(self.device)
         self.tick = 0
@@ -151,6 +154,11 @@ class Generator:
         self.before, self.last = self.last, latent
         self.tick += 1
 
+    def skip(self) -> None:
+        """A tick whose latent was of no use: it counts, so that the next one has other noise, and nothing else does."""
+        self.last = self.last.clone()  # whoever began a tick on the state before sees that it is gone
+        self.tick += 1
+
     def to_condition(self, values: Sequence[float]) -> Tensor:
         """The same condition for every row, `(rows, condition_dim)`."""
         return torch.tensor([list(values)] * len(self.last), dtype=torch.float32).to(self.device)
@@ -162,9 +170,11 @@ class Generator:
             "last": self.last.cpu().numpy().copy(),
             "before": self.before.cpu().numpy().copy(),
             "tick": self.tick,
+            **({"limit": self.memory.limit} if self.sees_less else {}),
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
+        self.memory.limit = snapshot.get("limit", self._full_limit)
         self.memory.restore(snapshot["memory"])
         last, before = (torch.from_numpy(snapshot[name].copy()) for name in ("last", "before"))
         self.last, self.before = last.to(self.device), before.to(self.device)
@@ -172,7 +182,52 @@ class Generator:
 
     def checksum(self, crc: int = 0) -> int:
         """CRC-32 of the session state: everything that decides the future besides the inputs."""
+        if self.sees_less:
+            crc = zlib.crc32(struct.pack("<q", self.memory.limit), crc)
         return state_checksum(self.memory, (self.last, self.before), self.tick, crc)
+
+    # --- less memory in view, where the device has no room ----------------------------------------------------------
+
+    @property
+    def window_seen(self) -> int:
+        """How many ticks back is seen now."""
+        return self.memory.limit or self.config.window
+
+    @property
+    def sees_less(self) -> bool:
+        """Less than at the session's beginning, until a reset or a restore. It decides the future, so it is state."""
+        return self.memory.limit != self._full_limit
+
+    @property
+    def can_see_less(self) -> bool:
+        """All of its memory is here."""
+        return type(self.memory) is RollingKVMemory
+
+    @property
+    def narrower(self) -> list[int]:
+        """Windows to try when there is no room, in ticks: ever half of the one before. None where a read takes the
+        same room whatever it shows."""
+        if not self.can_see_less or self.memory.fixed_shape:
+            return []
+        windows, ticks = [], self.window_seen
+        while ticks > 1:
+            ticks //= 2
+            windows.append(ticks)
+        return windows
+
+    def see_less(self, ticks: int) -> None:
+        """See no further back than so many ticks, from the next read on."""
+        self.memory.see(ticks)
+
+    @contextmanager
+    def seeing(self, ticks: int) -> Iterator[None]:
+        """The same for the jobs started inside, and no longer."""
+        before = self.memory.limit
+        self.memory.see(ticks)
+        try:
+            yield
+        finally:
+            self.memory.see(before)
 
     # --- the network over memory ----------------------------------------------------------------------------------
 
@@ -223,13 +278,22 @@ def state_checksum(memory: RollingKVMemory, latents: Iterable[Tensor], tick: int
 
 def gate_table(dynamics: Dynamics, condition: Tensor, taus: Sequence[float]) -> Tensor:
     """All adaLN numbers, `(levels, layers, rows, 6, width)`: a level for each of `taus`, then the clean stream's."""
+    return modulated(shared_gates(dynamics, condition, taus), dynamics.blocks)
+
+
+def shared_gates(dynamics: Dynamics, condition: Tensor, taus: Sequence[float]) -> Tensor:
+    """What all layers have in common of `gate_table`, `(levels, rows, 6 * width)`."""
     device = condition.device
     tau = constant((*taus, 1.0), device)[:, None].expand(-1, len(condition))
     clean = constant((*([0.0] * len(taus)), 1.0), device)[:, None].expand(-1, len(condition))
-    gates = dynamics.gates(condition.expand(len(tau), -1, -1), tau, clean)
-    modulation = torch.stack([cast(Block, block).modulation for block in dynamics.blocks])
+    return dynamics.gates(condition.expand(len(tau), -1, -1), tau, clean)
+
+
+def modulated(gates: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
+    """`shared_gates` and what each of these layers adds: `gate_table` of them."""
+    modulation = torch.stack([cast(Block, block).modulation for block in blocks])
     table = (gates[:, None] + modulation[:, None]).unflatten(-1, (6, -1))
-    return table + constant((0.0, 1.0, 1.0, 0.0, 1.0, 1.0), device)[:, None]
+    return table + constant((0.0, 1.0, 1.0, 0.0, 1.0, 1.0), gates.device)[:, None]
 
 
 def through_block(

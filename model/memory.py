@@ -111,7 +111,7 @@ class Lane:
 
 
 class RollingKVMemory:
-    """Sinks, then a ring. `write`, `skip`, `new_epoch`, `reset` and `restore` modify; everything else reads.
+    """Sinks, then a ring. `write`, `skip`, `see`, `new_epoch`, `reset` and `restore` modify; everything else reads.
 
     One write per frame and level, all layers at once: it happens as a whole or, if anything is raised, not at all.
     `limit`: see no further back than so many ticks. `fixed_shape`: keep what a captured read needs on the device.
@@ -170,6 +170,11 @@ class RollingKVMemory:
         """Forget everything. Modifies the tables only: what they do not name is never read."""
         for lane in self.lanes:
             lane.table.reset(first_position)
+        self._refresh()
+
+    def see(self, limit: int | None) -> None:
+        """See no further back than so many ticks from now on; what lies beyond stays stored."""
+        self.limit = limit
         self._refresh()
 
     def new_epoch(self) -> None:

@@ -199,8 +199,9 @@ class AheadWorld(ForwardingWorld):
         if job.steps_done < self._most_steps(self._last_plan_steps):
             if not self._fits(self._steps_to_next_stop(job.steps_done) * self._costs.step_ns, until_ns):
                 return False
-            job.denoise(job.steps_done + 1, always_open)
-            return True
+            before = job.steps_done
+            job.denoise(before + 1, always_open)
+            return job.steps_done > before  # a tick that was made small for want of room takes no more steps
         if prepared.decoded_steps == job.steps_done or not self._fits(self._costs.decode_ns, until_ns):
             return False
         job.decode()

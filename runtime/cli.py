@@ -58,6 +58,8 @@ Drift = Annotated[
     DriftName | None, typer.Option(help="What to do when pictures leave the known.", show_default="log where it can")
 ]
 AheadFlag = Annotated[bool, typer.Option("--ahead", help="Begin ticks on guessed input while waiting.")]
+Stages = Annotated[str | None, typer.Option(help="Layers over processes: see docs/stages.md; or auto.", metavar="TEXT")]
+Processes = Annotated[int | None, typer.Option(help="How many, for --stages auto.", min=1, max=64)]
 Saves = Annotated[Path | None, typer.Option(help="The folder of save slots (your data folder).", metavar="DIR")]
 LoadSlot = Annotated[str | None, typer.Option(help="Go on from this save slot.", metavar="SLOT")]
 
@@ -83,13 +85,18 @@ def play(
     load_slot: LoadSlot = None,
     ahead: AheadFlag = False,
     drift: Drift = None,
+    stages: Stages = None,
+    processes: Processes = None,
 ) -> int:
     """Open a window and play; without a display, play headless for 30 s into a video and a report."""
     from runtime.play import PlayOptions, play_world
+    from runtime.registry import own_bindings
 
+    bindings = bindings or own_bindings(world)
     options = PlayOptions(
         world, side_by_side, seed, steps, smooth, bindings, record, overwrite, prompt, ticks, out, load, trace,
-        metrics_port, saves, load_slot, ahead, drift,
+        metrics_port, saves, load_slot, ahead, drift, stages,
+        processes,
     )  # fmt: skip
     return play_world(options, _startup())
 
@@ -131,6 +138,8 @@ def run(
     save_slot: Annotated[str | None, typer.Option(help="Save the world there at the end.", metavar="SLOT")] = None,
     ahead: AheadFlag = False,
     drift: Drift = None,
+    stages: Stages = None,
+    processes: Processes = None,
 ) -> int:
     """Run a headless session and write a video, a contact sheet and a report."""
     from runtime import report as reports
@@ -142,7 +151,8 @@ def run(
     options = SessionOptions(
         world, ticks, script, bot, idle, clock.value, deadline_ms, steps, seed, prompt, side_by_side, record, overwrite,
         video, contact_sheet, report, out, not no_video, warmup_ticks, quality, load, trace, metrics_port,
-        saves, load_slot, save_slot, ahead, drift,
+        saves, load_slot, save_slot, ahead, drift, stages,
+        processes,
     )  # fmt: skip
     outcome = run_session(options, _startup())
     shortage = reports.shortage(outcome.report, max_miss_rate)
@@ -171,6 +181,8 @@ def replay(
     weights: Annotated[str | None, typer.Option(help="What if: the weights of that folder.", metavar="DIR")] = None,
     report: Annotated[Path | None, typer.Option(help="What-if differences by frame.", metavar="F.json")] = None,
     diff: Annotated[Path | None, typer.Option(help="Compare with another recording.", metavar="F2.nfr")] = None,
+    stages: Stages = None,
+    processes: Processes = None,
 ) -> int:
     """Play a recording back, bit for bit, and name the first tick that differs; or ask what if."""
     from runtime.playback import PlaybackOptions, play_back
@@ -178,7 +190,11 @@ def replay(
 
     if diff is not None:
         return print_diff(diff, path, recover=recover)
-    return play_back(PlaybackOptions(path, verify, recover, video, world, from_tick, to_tick, quality, weights, report))
+    return play_back(
+        PlaybackOptions(
+            path, verify, recover, video, world, from_tick, to_tick, quality, weights, report, stages, processes
+        )
+    )
 
 
 @app.command()
@@ -309,6 +325,40 @@ def plan(
     )  # fmt: skip
 
 
+@app.command()
+def train(
+    *,
+    out: Annotated[Path, typer.Option(help="The world's folder; its name is the world's.", metavar="DIR")],
+    env: Annotated[str | None, typer.Option(help="A Gymnasium environment.", metavar="ID")] = None,
+    from_video: Annotated[Path | None, typer.Option(help="A folder of videos.", metavar="DIR")] = None,
+    actions: Annotated[Path | None, typer.Option(help="The videos' actions.", metavar="F.csv")] = None,
+    from_recordings: Annotated[list[Path] | None, typer.Option(help="Recorded sessions.", metavar="F.nfr")] = None,
+    budget: Annotated[str, typer.Option(help="Wall time: 5m, 30m, 2h, gpu-25m.", metavar="TIME")] = "30m",
+    size: Annotated[str | None, typer.Option(help="Of the frames, such as 64x64.", metavar="WxH")] = None,
+    repeat: Annotated[int | None, typer.Option(help="Environment steps or video frames a tick.", min=1, max=64)] = None,
+    env_seeds: Annotated[int, typer.Option(help="How many different starts; 0: no end.", min=0)] = 0,
+    env_option: Annotated[list[str] | None, typer.Option(help="For the environment.", metavar="KEY=VALUE")] = None,
+    policy: Annotated[str, typer.Option(help="Your own player: MODULE:FUNCTION.", metavar="NAME")] = "",
+    skip: Annotated[int, typer.Option(help="First ticks of each episode that are not kept.", min=0)] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps (the budget's if not given).")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the network.", min=1, max=256)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that make data.", min=1, max=64)] = None,
+    compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Although actions seem to do nothing.")] = False,
+) -> int:
+    """Train a world of your own from a Gymnasium environment, videos or recordings."""
+    from tools.train.command import TrainOptions, parse_env_options, run_train
+    from tools.train.sources import SourceOptions
+
+    source = SourceOptions(
+        env, from_video, actions, tuple(from_recordings or ()), size, repeat, env_seeds,
+        parse_env_options(env_option or []), policy, skip,
+    )  # fmt: skip
+    words = " ".join(["nextframe", *sys.argv[1:]])
+    return run_train(TrainOptions(source, out, budget, device, threads, workers, compiled, resume, force, words))
+
+
 @app.command(name="eval")
 def evaluate(
     world: WorldName = "circuit",
@@ -361,6 +411,15 @@ def print_outcome(report: dict[str, Any], written: dict[str, Path], max_miss_rat
         from runtime.drift_part import summary
 
         print(summary(report["drift"]))
+    if "stages" in report:
+        from runtime.stage_part import summary as stages_summary
+
+        print(stages_summary(report["stages"]))
+    if "guards" in report:
+        from runtime.guard_part import summary as guards_summary
+
+        if guarded := guards_summary(report["guards"]):
+            print(guarded)
     for kind, path in written.items():
         print(f"{kind.replace('_', ' ')}: {path}")
 

@@ -339,7 +339,8 @@ class WorldSpec(ConfigModel):
     """`worlds/<name>/world.yaml`. `kind` names the adapter that plays it; `parameters` belong to that adapter alone.
 
     `tick_hz` is exact: 20, or "35/2". `ladder` lists the denoise step counts the weights were trained for, ascending.
-    `weights` are paths inside the world's folder. Prompt groups may stand under `actions` or at the top, not both.
+    `weights` are paths inside the world's folder. `stages`: over which processes its layers run, see docs/stages.md.
+    Prompt groups may stand under `actions` or at the top, not both.
     """
 
     name: Name
@@ -355,6 +356,7 @@ class WorldSpec(ConfigModel):
     default_prompt: str = ""
     weights: tuple[str, ...] = ()
     parameters: dict[str, Any] = {}
+    stages: str | None = None
 
     @field_validator("ladder")
     @classmethod

@@ -18,6 +18,7 @@ from runtime.controls import SessionControls
 from runtime.core import MonotonicClock, ReplayError, Snapshot
 from runtime.drift_part import DriftPart
 from runtime.governor import AdaptiveGovernor
+from runtime.guard_part import GuardPart
 from runtime.heap import settled_heap
 from runtime.input import InputLatch
 from runtime.instruments import InstrumentOptions, Instruments
@@ -28,6 +29,7 @@ from runtime.parts import deadline_of, make_recorder, write_report
 from runtime.recording_parts import PartedRecording
 from runtime.saves import default_folder, load_slot
 from runtime.screen import Screen
+from runtime.stage_part import stages_report
 from runtime.startup import OpenWorld, StartUp
 from runtime.terminal import Signals
 from runtime.threaded import FrameMailbox, GeneratorThread
@@ -95,6 +97,7 @@ class Game:
         self._drift = DriftPart(
             opened.world, opened.monitor, opened.drift, lambda text: self._panel.say(text, seconds=5)
         )
+        self._guard = GuardPart(self._controls, lambda text: self._panel.say(text, seconds=5))
         governor = AdaptiveGovernor(
             info.ladder,
             clock,
@@ -119,7 +122,7 @@ class Game:
             clock,
             tick_period_ns=tick_period_ns,
             deadline_ns=self._deadline_ns,
-            observer=self._instruments.observer(self._ahead.loaded, self._latency, self._ahead.counts),
+            observer=self._instruments.observer(self._ahead.loaded, self._latency, self._ahead.counts, self._guard),
             recorder=self._time,
             interlude=self._time,
             controls=self._controls,
@@ -167,6 +170,7 @@ class Game:
         finally:
             lost = self._end_recording()
         code = self._finish()
+        self._guard.check()
         if lost is not None:
             raise lost
         return code
@@ -289,7 +293,12 @@ class Game:
         )
         if (waits := self._latency.percentiles_ms()) is not None:
             report["input_to_present_ms"] = waits  # in a window: to the end of the flip, not to the mailbox
-        report |= self._ahead.as_report() | self._drift.as_report()
+        report |= (
+            self._ahead.as_report()
+            | self._drift.as_report()
+            | self._guard.as_report()
+            | stages_report(self._opened.world)
+        )
         written = self._instruments.close()
         written["report"] = write_report(self._options.out / "report.json", report)
         paths = [path for recording in self._recordings for path in recording.paths]

@@ -20,6 +20,7 @@ from runtime.controls import SessionControls
 from runtime.core import Clock, StepGate, TickPlan
 from runtime.governor_state import SAMPLE_NUMBERS, GovernorState, state_from_plain
 from runtime.loop import TickRecord
+from runtime.mishaps import NO_MISHAPS, mishaps_in, plan_again
 
 WINDOW_TICKS = 64
 RECENT_TICKS = 4
@@ -368,18 +369,22 @@ class FixedGovernor:
 
 
 class TraceGovernor:
-    """Quality by tick from a list: what a replay forces, or what a test scripts. The last level holds past its end."""
+    """Quality by tick from a list: what a replay forces, or what a test scripts. The last level holds past its end.
+
+    `events`: recorded, by tick; the mishaps in them are forced too.
+    """
 
     name = "trace"
 
-    def __init__(self, levels: Sequence[int]) -> None:
+    def __init__(self, levels: Sequence[int], events: Sequence[str | None] = ()) -> None:
         if not levels or min(levels) < 1:
             raise ValueError(f"quality trace: expected denoise steps of at least 1 by tick, got {list(levels)[:8]}")
-        self._levels = tuple(levels)
+        self._levels, self._events = tuple(levels), tuple(events)
 
     def plan(self, tick: int, release_ns: int, deadline_ns: int) -> TickPlan:
         steps = self._levels[min(tick, len(self._levels) - 1)]
-        return TickPlan(steps, deadline_ns, f"{in_words(steps)}, forced by the trace")
+        mishaps = mishaps_in(self._events[tick]) if tick < len(self._events) else NO_MISHAPS
+        return plan_again(steps, mishaps, deadline_ns=deadline_ns, reason=f"{in_words(steps)}, forced by the trace")
 
     def observe(self, record: TickRecord) -> None:
         pass

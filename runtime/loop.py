@@ -24,6 +24,7 @@ from runtime.ahead_guess import NO_GUESS, Ahead, Guess, NullAhead
 from runtime.controls import SessionControls
 from runtime.core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
 from runtime.host import NO_USE, HostUse, NullProbe, Probe
+from runtime.mishaps import NO_MISHAPS, Mishaps, mishaps_of
 
 CLOCK_GAP_NS = 250_000_000
 """Later than this is no slow tick but a stopped machine; Bevy gives up the same stretch of time."""
@@ -43,7 +44,8 @@ class TickRecord:
     periods for which the previous frame stayed on the screen past the deadline. `resumed`: first tick after a start
     or a pause, so the time since the frame before says nothing. `input_event_ns`: earliest input in the action.
     `host`: what the machine did from poll to present. `ahead`: what of the tick was made before its release; `stage_ns`
-    and `step_ns` hold all it cost, whenever that was.
+    and `step_ns` hold all it cost, whenever that was. `mishaps`: what went wrong in it and was survived; the
+    frames of a discarded tick are held ones.
     """
 
     tick: int
@@ -69,6 +71,7 @@ class TickRecord:
     reason: str
     host: HostUse = NO_USE
     ahead: Guess = NO_GUESS
+    mishaps: Mishaps = NO_MISHAPS
 
     @property
     def response_ns(self) -> int:
@@ -289,13 +292,14 @@ class Loop:
         host = self._probe.use()
         commit_ns = now_ns()
         result.commit()
-        care = self._aftercare.after_commit(self.tick)
+        mishaps = mishaps_of(result)
+        care = None if mishaps.discarded else self._aftercare.after_commit(self.tick)  # else there is nothing new
         times = _Times(release_ns, poll_ns, emit_ns, present_ns, paced_ns, commit_ns, now_ns())
 
         gap = woke_after_gap or (times.late_ns(self._deadline_ns) > CLOCK_GAP_NS and not self._gap_before)
         lost_slots = self._move_timetable(present_ns, times.commit_end_ns, gap)
-        record = self._measure(times, plan, result, gap=gap, lost_slots=lost_slots, host=host)
-        self._record(action, result.steps_applied, event, CLOCK_GAP_EVENT if gap else None, care)
+        record = self._measure(times, plan, result, mishaps, gap=gap, lost_slots=lost_slots, host=host)
+        self._record(action, result.steps_applied, event, CLOCK_GAP_EVENT if gap else None, mishaps.event, care)
         self._governor.observe(record)
         self._observer.observe(record)
         self.tick += 1
@@ -323,7 +327,15 @@ class Loop:
         return int(self._dilation_ns // self._timetable.period_ns - lost_before)
 
     def _measure(
-        self, times: _Times, plan: TickPlan, result: TickResult, *, gap: bool, lost_slots: int, host: HostUse
+        self,
+        times: _Times,
+        plan: TickPlan,
+        result: TickResult,
+        mishaps: Mishaps,
+        *,
+        gap: bool,
+        lost_slots: int,
+        host: HostUse,
     ) -> TickRecord:
         late_ns = 0 if gap else times.late_ns(self._deadline_ns)
         frames, steps = len(result.frames), result.steps_applied
@@ -348,13 +360,14 @@ class Loop:
             frames=frames,
             missed=late_ns > 0,
             lost_slots=lost_slots,
-            held_frames=-int(-late_ns * frames // self._timetable.period_ns),  # rounded up
+            held_frames=-int(-late_ns * frames // self._timetable.period_ns) + frames * mishaps.discarded,  # rounded up
             clock_gap=gap,
             resumed=self._resumed,
             input_event_ns=getattr(self._controller, "last_input_ns", None),
             reason=_reason(plan, steps),
             host=host,
             ahead=self._ahead.guess(),
+            mishaps=mishaps,
         )
 
     def _take_action(self) -> tuple[Action, str | None]:

@@ -25,6 +25,7 @@ from runtime.parts import check_recording_path, quality_choice
 from runtime.registry import WorldFolder
 from runtime.screen import Screen
 from runtime.session import SessionOptions, run_session
+from runtime.stage_part import stage_choice
 from runtime.startup import (
     OpenWorld,
     StartUp,
@@ -60,12 +61,15 @@ class PlayOptions:
     load_slot: str | None = None
     ahead: bool = False
     drift: str | None = None
+    stages: str | None = None
+    processes: int | None = None
 
 
 def play_world(options: PlayOptions, startup: StartUp) -> int:
     """Play in a window until the player quits; headless for half a minute where there is no display."""
     found = check_folder(options.world, side_by_side=options.side_by_side)
     drift_choice(options.drift, found, side_by_side=options.side_by_side)
+    stage_choice(options.stages, options.processes, found, side_by_side=options.side_by_side)
     bindings = load_bindings(found.spec.action_space(), options.bindings)
     check_recording_path(options.record, overwrite=options.overwrite)
     if options.prompt is not None:
@@ -107,6 +111,8 @@ def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -
         metrics_port=options.metrics_port,
         ahead=options.ahead,
         drift=options.drift,
+        stages=options.stages,
+        processes=options.processes,
     )
     outcome = run_session(session, startup)
     print_outcome(outcome.report, outcome.written)
@@ -149,8 +155,9 @@ def _load_behind(
     def load() -> OpenWorld:
         drift = drift_choice(options.drift, found, side_by_side=options.side_by_side)
         return open_world(
-            found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False, drift=drift
-        )
+            found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False, drift=drift,
+            stages=stage_choice(options.stages, options.processes, found, side_by_side=options.side_by_side),
+        )  # fmt: skip
 
     screen.panel.say(f"loading {found.name} …", seconds=60)
     with ThreadPoolExecutor(max_workers=1) as pool:

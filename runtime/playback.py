@@ -31,6 +31,7 @@ from runtime.replay import (
     load_snapshot,
     read_replay,
 )
+from runtime.stage_part import stage_choice
 from runtime.startup import OpenWorld, StartUp, check_folder, open_world, patience
 from runtime.terminal import INTERRUPTED, OnEveryTick, Signals, progress_bar
 from runtime.video import VideoWriter
@@ -44,6 +45,7 @@ class PlaybackOptions:
 
     `from_tick`, `to_tick`: only these ticks, the last one not included. `quality` (denoise steps of every tick) and
     `weights` (another world's folder) make it a what-if run; `report` is where that writes its JSON.
+    `stages`, `processes`: play it over several processes, see `runtime.stage_part`.
     """
 
     path: Path
@@ -56,6 +58,8 @@ class PlaybackOptions:
     quality: int | None = None
     weights: str | None = None
     report: Path | None = None
+    stages: str | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ def play_back(options: PlaybackOptions) -> int:
 
         return run_what_if(options, replay, span)
     clock = FixedClock()
-    opened = open_recorded(replay.header, options.world, clock)
+    opened = open_recorded(replay.header, options.world, clock, stages=options.stages, processes=options.processes)
     with ExitStack() as stack:
         stack.callback(opened.world.close)
         check_fits(replay, opened.info)
@@ -137,13 +141,13 @@ def playing(
 
     To begin later, bring the world there and set the loop's `tick`.
     """
-    controller = ReplayController(replay)
+    controller, events = ReplayController(replay), [tick.event for tick in replay.ticks]
     period = period_ns(replay.header.tick_hz)
     return Loop(
         world,
         controller,
         Pictures(NullDisplay(clock), sinks),
-        governor or TraceGovernor(controller.steps),
+        governor or TraceGovernor(controller.steps, events),
         clock,
         tick_period_ns=period,
         deadline_ns=int(period),
@@ -152,7 +156,7 @@ def playing(
         controls=controls,
         seed=replay.header.seed,
         reset_seeds=replay.reset_seeds,
-        aftercare=RecordedAftercare(world, [tick.event for tick in replay.ticks]),
+        aftercare=RecordedAftercare(world, events),
         checksum_every=1,  # a recording that began mid-session has its checksums at any offset
     )
 
@@ -175,7 +179,14 @@ def span_of(replay: Replay, options: PlaybackOptions) -> Span:
     return Span(start, first, last, snapshot)
 
 
-def open_recorded(header: ReplayHeader, world: str | None, clock: Clock) -> OpenWorld:
+def open_recorded(
+    header: ReplayHeader,
+    world: str | None,
+    clock: Clock,
+    *,
+    stages: str | None = None,
+    processes: int | None = None,
+) -> OpenWorld:
     """The world of a recording, as it was opened then: with the threads, on which the result of a sum depends, and with
     a drift monitor if that was a part of the state."""
     side_by_side = header.environment.get("side_by_side") == 1
@@ -190,6 +201,7 @@ def open_recorded(header: ReplayHeader, world: str | None, clock: Clock) -> Open
             side_by_side=side_by_side,
             threads=threads if isinstance(threads, int) and 1 <= threads <= MAX_THREADS else None,
             drift=str(drift) if drift in REMEDIES else OFF,
+            stages=stage_choice(stages, processes, found, side_by_side=side_by_side),
         )
 
 

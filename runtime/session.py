@@ -6,6 +6,7 @@ all of them written. Knows nothing of windows. Part of the composition root.
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from runtime.core import Clock, FixedClock, MonotonicClock
 from runtime.display import NullDisplay
 from runtime.drift_part import DriftPart, drift_choice
 from runtime.governor_state import governor_state, restore_governor
+from runtime.guard_part import GuardPart
 from runtime.heap import settled_heap
 from runtime.instruments import InstrumentOptions, Instruments
 from runtime.load import parse_load
@@ -31,6 +33,7 @@ from runtime.parts import (
     write_report,
 )
 from runtime.saves import default_folder, load_slot, save_slot, saved_state
+from runtime.stage_part import stage_choice, stages_report
 from runtime.startup import StartUp, check_folder, open_world, patience
 from runtime.terminal import OnEveryTick, Signals, progress_bar
 
@@ -41,6 +44,7 @@ class SessionOptions:
 
     `quality`: adaptive, fixed:STEPS or trace:FILE; `steps` is short for fixed. `load`: cost to put into every tick,
     as `runtime.load_text` reads it. `ahead`: begin ticks on guessed input while waiting.
+    `stages`, `processes`: over several processes, see `runtime.stage_part`.
     `drift`: off, log, renoise or reanchor; log where there is a drift bank when not given.
     """
 
@@ -72,6 +76,8 @@ class SessionOptions:
     save_slot: str | None = None
     ahead: bool = False
     drift: str | None = None
+    stages: str | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,10 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
     found = check_folder(options.world, side_by_side=options.side_by_side)
     controller = make_controller(options, found)
     quality = quality_choice(options.quality, options.steps, found.spec.ladder, timeless=options.clock == "fixed")
-    drift_action = drift_choice(options.drift, found, side_by_side=options.side_by_side)
+    drift_action, stages = (
+        drift_choice(options.drift, found, side_by_side=options.side_by_side),
+        stage_choice(options.stages, options.processes, found, side_by_side=options.side_by_side),
+    )
     shape = None if options.load is None else parse_load(options.load)
     check_recording_path(options.record, overwrite=options.overwrite)
     clock: Clock = FixedClock() if options.clock == "fixed" else MonotonicClock()
@@ -105,10 +114,14 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
             print(f"metrics: {instruments.metrics_url}")
         with patience(f"loading {found.name}"):
             opened = open_world(
-                found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, drift=drift_action
-            )
+                found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, drift=drift_action,
+                stages=stages,
+            )  # fmt: skip
         stack.callback(opened.world.close)
-        drift = DriftPart(opened.world, opened.monitor, opened.drift)
+        drift, guard = (
+            DriftPart(opened.world, opened.monitor, opened.drift),
+            GuardPart(controls, lambda text: print(f"nextframe: {text}", file=sys.stderr)),
+        )
         governor = quality.governor(
             opened.info.ladder, clock, tick_deadline_ns=deadline_ns, tick_period_ns=int(tick_period_ns)
         )
@@ -141,8 +154,9 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
             stack,
         )
         signals = stack.enter_context(Signals())
-        seconds = options.ticks / float(found.spec.tick_hz)
-        advance = stack.enter_context(progress_bar(f"playing {found.name}", options.ticks, seconds))
+        advance = stack.enter_context(
+            progress_bar(f"playing {found.name}", options.ticks, options.ticks / float(found.spec.tick_hz))
+        )
         stop = OnEveryTick(lambda: controls.request_stop() if signals.received else None)
         loop = Loop(
             ahead.world,
@@ -152,7 +166,7 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
             clock,
             tick_period_ns=tick_period_ns,
             deadline_ns=deadline_ns,
-            observer=instruments.observer(ahead.loaded, stop, OnEveryTick(advance), ahead.counts),
+            observer=instruments.observer(ahead.loaded, stop, OnEveryTick(advance), ahead.counts, guard),
             recorder=recorder,
             controls=controls,
             seed=options.seed,
@@ -165,10 +179,11 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         with settled_heap():
             loop.run(options.ticks)
         report = instruments.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
-        report |= ahead.as_report() | drift.as_report()
+        report |= ahead.as_report() | drift.as_report() | stages_report(opened.world) | guard.as_report()
         written = {**album.close(), **instruments.close()}
         written["report"] = write_report(options.report or options.out / "report.json", report)
         recorder.close()
+        guard.check()
         if options.record is not None:
             written["recording"] = options.record
         if options.save_slot is not None:

@@ -22,6 +22,7 @@ from runtime.registry import WorldFolder, find_world, load_world
 
 if TYPE_CHECKING:
     from model.drift import DriftMonitor
+    from runtime.stage_part import StageChoice
 
 OLDEST_START_S = 60
 """A process that claims to be older than this when it begins has a clock that cannot be trusted."""
@@ -115,11 +116,13 @@ def open_world(
     threads: int | None = None,
     warm: bool = True,
     drift: str = OFF,
+    stages: StageChoice | None = None,
 ) -> OpenWorld:
     """Load, reset and warm a world. `threads`: of the network, what suits the machine when not given.
 
     `drift`: as `runtime.drift_part.drift_choice` gives it. A remedy makes the monitor a part of the state, so it stands
     in the environment: a playback needs it too.
+    `stages`: over several processes, which changes no number and so stands in no environment.
     `warm=False` leaves that to the thread that will tick: a network's helper threads belong to the one that calls it.
     """
     environment: dict[str, str | int] = {
@@ -133,8 +136,15 @@ def open_world(
     if side_by_side:
         environment["side_by_side"] = 1
     startup.mark("import")
-    world = load_world(found, clock, side_by_side=side_by_side)
-    monitor = None if drift == OFF else watch(world, found, drift)
+    if stages is None:
+        world = load_world(found, clock, side_by_side=side_by_side)
+        watched = world
+    else:
+        from runtime.stage_part import load_staged
+
+        world = staged = load_staged(found, stages, clock)
+        watched = staged.inner
+    monitor = None if drift == OFF else watch(watched, found, drift)
     if drift in REMEDIES:
         environment |= {"drift": drift, "drift_bank": bank_sha256(found)}
     world.reset(seed)

@@ -18,6 +18,7 @@ import numpy as np
 
 from runtime.compare import Difference, belongs_to, differences, leaves, same
 from runtime.core import Action, ActionSpace, Frame, NextframeError, Snapshot, StatePart, TickPlan, World
+from runtime.mishaps import NO_MISHAPS, Mishaps, mishaps_of, plan_again
 
 PROMPT_EVERY_TICKS = 7
 RESET_EVERY_TICKS = 29
@@ -89,6 +90,7 @@ class _Played:
     frames: Sequence[Frame]
     after: Snapshot
     checksum: int
+    mishaps: Mishaps = NO_MISHAPS
 
 
 def synctest(
@@ -144,7 +146,9 @@ def _play(world: World, tick: int, action: Action, reset_seed: int | None, plan:
     result = world.advance(action, plan)
     frames = [frame.copy() for frame in result.frames]
     result.commit()
-    return _Played(tick, action, reset_seed, result.steps_applied, frames, world.snapshot(), world.checksum())
+    return _Played(
+        tick, action, reset_seed, result.steps_applied, frames, world.snapshot(), world.checksum(), mishaps_of(result)
+    )
 
 
 def _roll_back(world: World, history: Sequence[_Played]) -> Mismatch | None:
@@ -156,7 +160,7 @@ def _roll_back(world: World, history: Sequence[_Played]) -> Mismatch | None:
     if found:
         return Mismatch(start.tick + 1, newest, "restore", found)
     for first in rest:
-        plan = TickPlan(first.steps, deadline_ns=0, reason="synctest")
+        plan = plan_again(first.steps, first.mishaps, reason="synctest")
         found = _compare(first, _play(world, first.tick, first.action, first.reset_seed, plan))
         if found:
             return Mismatch(first.tick, newest, "tick", found)

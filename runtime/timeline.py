@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.aftercare import mend_as_recorded
-from runtime.core import Action, Frame, NextframeError, Snapshot, TickPlan, World
+from runtime.core import Action, Frame, NextframeError, Snapshot, World
 from runtime.loop import reset_seed
+from runtime.mishaps import mishaps_in, plan_again
 from runtime.plain import held_bytes
 
 BUDGET_BYTES = 64 << 20
@@ -77,7 +78,9 @@ def play_again(world: World, played: PlayedTick, tick: int) -> list[Frame]:
     seed = reset_seed(played.event)
     if seed is not None:
         world.reset(seed)
-    result = world.advance(played.action, TickPlan(played.steps_applied, deadline_ns=0, reason="played again"))
+    result = world.advance(
+        played.action, plan_again(played.steps_applied, mishaps_in(played.event), reason="played again")
+    )
     frames = [frame.copy() for frame in result.frames]
     result.commit()
     mend_as_recorded(world, played.event)

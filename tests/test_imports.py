@@ -38,6 +38,7 @@ BY_FILE = {
     "runtime/roofline.py": Rule((ANYTHING,), "composition root: counts a network's operations"),
     "runtime/game.py": Rule((ANYTHING,), "composition root: one windowed session"),
     "runtime/screen.py": Rule((ANYTHING,), "composition root: frame and HUD on the window"),
+    "runtime/stage_part.py": Rule((ANYTHING,), "composition root: puts a world over several processes"),
     "runtime/drift_part.py": Rule((ANYTHING,), "composition root: puts a drift monitor beside a world"),
     "runtime/parts.py": Rule((ANYTHING,), "composition root: chooses a session's parts"),
     "runtime/album.py": Rule((ANYTHING,), "composition root: the pictures a session leaves"),
@@ -71,7 +72,7 @@ BY_FOLDER = {
     "controllers": Rule(
         ("numpy", "controllers", "runtime.core", "runtime.input", "runtime.config"), "sources of actions"
     ),
-    "worlds": Rule(("numpy", "worlds", "model", "runtime.core"), "adapters from generators to worlds"),
+    "worlds": Rule(("numpy", "worlds", "model", "runtime.core", "runtime.mishaps"), "adapters to worlds"),
     "model": Rule(("numpy", "torch", "safetensors", "model"), "networks know no clock, no window, no YAML"),
     "tools": Rule((ANYTHING,), "programs"),
 }

@@ -13,6 +13,7 @@ from typing import Any
 from model.drift import DriftMonitor
 from model.drift_actions import ACTIONS, carry_out
 from model.generator import Generator
+from model.guards import lack_of_room
 from model.overlap import HostCopy, SideWork
 from runtime.core import (
     Action,
@@ -22,12 +23,13 @@ from runtime.core import (
     MonotonicClock,
     Snapshot,
     StatePart,
-    StepGate,
     TickPlan,
     TickResult,
     WorldInfo,
 )
+from runtime.mishaps import NO_MISHAPS, Mishaps, forced_by
 from worlds.inventory import NUMBER_BYTES, plain_bytes
+from worlds.neural_tick import NeuralTick
 from worlds.prompts import parse_prompt
 
 
@@ -40,67 +42,6 @@ class SeedClips:
 
     latents: Any
     conditions: Any
-
-
-class NeuralTick:
-    """One coming tick, made in pieces: `denoise`, `decode`, `result`. Reads the world; only a commit writes it.
-
-    It may be dropped at any time before `result`, and is worth nothing once the world has gone on (`is_current`).
-    """
-
-    def __init__(self, world: NeuralWorld, action: Action, steps: int) -> None:
-        self._world, self._clock = world, world.clock
-        started_ns = self._clock.now_ns()
-        self._from = world.generator.last  # a new tensor after every commit, reset and restore
-        self._prompt = world.prompt_after(action)
-        self._condition = world.condition(action, self._prompt)
-        self._job = world.generator.start(self._condition, world.seed, steps)
-        self._frame: Frame | None = None
-        self._step_ns: list[int] = []
-        self._denoise_ns = self._decode_ns = 0
-        self._condition_ns = self._clock.now_ns() - started_ns
-
-    @property
-    def steps_done(self) -> int:
-        return self._job.steps_done
-
-    @property
-    def is_current(self) -> bool:
-        """The state it was started from is still the world's."""
-        return self._from is self._world.generator.last
-
-    def denoise(self, steps: int, gate: StepGate) -> None:
-        """Go on until so many denoise steps are done, or the gate says no at a rung of the ladder."""
-        began_ns = self._clock.now_ns()
-        while self.steps_done < steps and self._job.can_step:
-            if self.steps_done in self._world.info.ladder and not gate(self.steps_done):
-                break
-            before_ns = self._clock.now_ns()
-            self._job.step()
-            self._frame = None
-            self._step_ns.append(self._clock.now_ns() - before_ns)
-        self._denoise_ns += self._clock.now_ns() - began_ns
-
-    def decode(self) -> Frame:
-        """The frame of the steps done so far; made once."""
-        if self._frame is None:
-            began_ns = self._clock.now_ns()
-            self._frame = self._world.decode(self._job.finish())
-            self._decode_ns += self._clock.now_ns() - began_ns
-        return self._frame
-
-    def result(self) -> TickResult:
-        """What is shown and committed. From here on the world waits for the commit."""
-        assert self.is_current, "a tick of a state that is gone"
-        latent = self._job.finish()
-        self._world.begin_commit(latent, self._condition)
-        frame = self.decode()
-        stage_ns = {"condition": self._condition_ns, "denoise": self._denoise_ns, "decode": self._decode_ns}
-
-        def commit() -> None:
-            self._world.end_commit(latent, self._condition, self._prompt, frame)
-
-        return TickResult([frame.copy()], self.steps_done, stage_ns, tuple(self._step_ns), commit)
 
 
 class NeuralWorld:
@@ -148,35 +89,42 @@ class NeuralWorld:
         """The prompt in force, in words of the vocabulary."""
         return " ".join(self._prompt.values())
 
-    def start(self, action: Action, steps: int | None = None) -> NeuralTick:
-        """The coming tick in pieces, of at most `steps` denoise steps (the top of the ladder when not given)."""
+    @property
+    def frame(self) -> Frame:
+        """The last one that was committed; not to be changed."""
+        return self._frame
+
+    def start(self, action: Action, steps: int | None = None, forced: Mishaps = NO_MISHAPS) -> NeuralTick:
+        """The coming tick in pieces, of at most `steps` denoise steps (the top of the ladder when not given).
+
+        `forced`: what is known to have happened in it, to happen again.
+        """
         assert not self._awaits_commit, "advance before the commit of the tick before"
-        return NeuralTick(self, action, steps or self.info.ladder[-1])
+        return NeuralTick(self, action, steps or self.info.ladder[-1], forced)
 
     def advance(self, action: Action, plan: TickPlan) -> TickResult:
         assert plan.denoise_steps in self.info.ladder, f"{plan.denoise_steps} steps are not in {self.info.ladder}"
-        tick = self.start(action, plan.denoise_steps)
+        tick = self.start(action, plan.denoise_steps, forced_by(plan))
         tick.denoise(plan.denoise_steps, plan.gate)
         return tick.result()
 
-    def begin_commit(self, latent: Any, condition: Any) -> None:
+    def begin_commit(self, tick: NeuralTick) -> None:
         """A tick is made; with `overlap` its commit runs from here on."""
         assert not self._awaits_commit, "a second tick before the commit of the first"
         self._awaits_commit = True
         if self.overlap:
             self._commit_begun = True
-            self._beside.begin(lambda: self.generator.commit(latent, condition), latent.device)
+            self._beside.begin(tick.write, self.generator.device)
 
-    def end_commit(self, latent: Any, condition: Any, prompt: dict[str, str], frame: Frame) -> None:
+    def end_commit(self, tick: NeuralTick) -> None:
         assert self._awaits_commit, "a tick is committed once"
-        if self._commit_begun:
-            self._beside.join()
-        else:
-            self.generator.commit(latent, condition)
-        self._prompt, self._frame = prompt, frame
+        said = lack_of_room(self._beside.join if self._commit_begun else tick.write, self.generator.device)
+        if said is not None:
+            tick.write_with_less(said)
+        self._prompt, self._frame = tick.prompt, tick.frame
         self._awaits_commit = self._commit_begun = False
-        if self._monitor is not None:
-            self._monitor.observe(self.generator.last[0].cpu().numpy(), condition[0].cpu().numpy())
+        if self._monitor is not None and not tick.discarded:
+            self._monitor.observe(self.generator.last[0].cpu().numpy(), tick.condition[0].cpu().numpy())
 
     def watch(self, monitor: DriftMonitor, *, decides: bool) -> None:
         """The monitor sees every tick from now on, once it is committed.
@@ -202,8 +150,8 @@ class NeuralWorld:
         return self._monitor if self._monitor_is_state else None
 
     def _forget_tick(self) -> None:
-        """A tick that was never committed: the state is about to be replaced as a whole."""
-        self._beside.join()
+        """A tick that was never committed: the state is about to be replaced as a whole, room for it or not."""
+        lack_of_room(self._beside.join, self.generator.device)
         self._awaits_commit = self._commit_begun = False
 
     def decode(self, latent: Any) -> Frame:
@@ -273,6 +221,7 @@ class NeuralWorld:
             StatePart("generator/last", generator.last.nbytes, horizon_ticks=2),
             StatePart("generator/before", generator.before.nbytes, horizon_ticks=1),
             StatePart("generator/tick", NUMBER_BYTES, horizon_ticks=None),  # with the seed: the address of the noise
+            *([StatePart("generator/limit", NUMBER_BYTES, horizon_ticks=None)] if generator.sees_less else []),
             StatePart("seed", NUMBER_BYTES, horizon_ticks=None),
             StatePart("prompt", plain_bytes(self._prompt), horizon_ticks=None),
             StatePart("frame", self._frame.nbytes, horizon_ticks=0),  # shown again after a restore; decides nothing

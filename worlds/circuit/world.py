@@ -5,8 +5,9 @@ Owns which files hold what. The sizes of the networks are in the code; a checkpo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.checkpoint import CheckpointError, load_into, load_tensors, sha256
 from model.dynamics import Dynamics, DynamicsConfig
@@ -15,6 +16,11 @@ from model.graphs import CudaGraphs, GraphedGenerator
 from model.tokenizer import SlotTokenizer, TokenizerConfig
 from runtime.core import Clock, WeightsError, WorldInfo
 from worlds.neural import NeuralWorld, SeedClips
+
+if TYPE_CHECKING:
+    from model.stage_layout import StageLayout
+    from model.stage_processes import StageLimits
+    from worlds.staged import StagedWorld
 
 TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
 
@@ -43,6 +49,38 @@ def build(
 ) -> NeuralWorld:
     """`device`: where the networks are; on `cuda` a tick is captured once and then replayed."""
     tokenizer, dynamics = load_networks(folder, device)
+    seeds = load_seeds(folder)
+    on_gpu = device.startswith("cuda")
+    generator = GraphedGenerator(tokenizer, dynamics, CudaGraphs(device)) if on_gpu else Generator(tokenizer, dynamics)
+    return NeuralWorld(info, generator, seeds, synonyms, clock)
+
+
+def build_staged(
+    info: WorldInfo,
+    folder: Path,
+    synonyms: Mapping[str, str],
+    layout: Callable[[DynamicsConfig, SlotTokenizer], StageLayout],
+    clock: Clock | None = None,
+    *,
+    limits: StageLimits | None = None,
+) -> StagedWorld:
+    """The same over several processes; of the layers, this one loads only its own. `layout`: chosen once it is known
+    what is to be laid out. Raises StageStartError, StageFault."""
+    from model.stages import StagedGenerator, StageWeights
+    from worlds.staged import StagedWorld
+
+    tokenizer, config, seeds = SlotTokenizer(TokenizerConfig(192, 256)), DynamicsConfig(), load_seeds(folder)
+    try:
+        load_into(tokenizer, folder / TOKENIZER)
+        weights = StageWeights(folder / DYNAMICS, folder / TOKENIZER)
+        generator = StagedGenerator(tokenizer, config, weights, layout(config, tokenizer), limits=limits)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return StagedWorld(info, generator, seeds, synonyms, clock)
+
+
+def load_seeds(folder: Path) -> SeedClips:
+    """The short pasts that sessions start from."""
     try:
         seeds = load_tensors(folder / SEEDS)
     except CheckpointError as error:
@@ -50,9 +88,7 @@ def build(
     missing = {"latents", "conditions"} - seeds.keys()
     if missing:
         raise WeightsError(f"{folder / SEEDS}: expected tensors 'latents' and 'conditions', {sorted(missing)} missing")
-    on_gpu = device.startswith("cuda")
-    generator = GraphedGenerator(tokenizer, dynamics, CudaGraphs(device)) if on_gpu else Generator(tokenizer, dynamics)
-    return NeuralWorld(info, generator, SeedClips(seeds["latents"], seeds["conditions"]), synonyms, clock)
+    return SeedClips(seeds["latents"], seeds["conditions"])
 
 
 def origins(folder: Path) -> list[list[int]]:

@@ -1,0 +1,334 @@
+"""One session of a generator over several processes, bit for bit the frames and checksums of one process.
+
+`StagedGenerator` is the front: condition, first layers, sampler, tick, and the decoder unless that is elsewhere. The
+other layers run in stage processes with their own weights and memory. A denoise pass goes once around the ring and is
+waited for; a commit is sent off and not waited for, since messages keep their order: it runs beside what the front does
+next. A pass brings its gates along, so a stage keeps nothing between messages but its memory.
+
+When a stage process is gone every call raises `StageFault`. `restart` then makes all of them anew with an empty memory,
+and `restore` brings a session back. Who keeps snapshots, and for whom, is `runtime.supervisor`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.dynamics import Dynamics, DynamicsConfig, Known
+from model.generator import Generator, LevelGates, shared_gates
+from model.memory import MemorySpec, RollingKVMemory
+from model.past import Past
+from model.slot_table import EMPTY
+from model.stage_hosts import LaunchedProcesses, launched, meeting
+from model.stage_layout import StageLayout
+from model.stage_link import Command, Header, Link, LinkError, Message, host_store, join
+from model.stage_network import Opened, StageLayers, load_blocks, load_front, table_numbers
+from model.stage_processes import StageFault, StageLimits, StageProcesses
+from model.stage_spec import StageSpec
+from model.tokenizer import SlotTokenizer
+
+FRONT = 0
+
+
+@dataclass(frozen=True)
+class StageWeights:
+    """Where the weights of a generator are: safetensors files with the names of `Dynamics` and `SlotTokenizer`."""
+
+    dynamics: Path
+    tokenizer: Path
+
+
+class StageRing:
+    """The front's end of a group of stage processes: starts them, sends messages round, tells who failed."""
+
+    def __init__(self, config: DynamicsConfig, layout: StageLayout, weights: StageWeights, limits: StageLimits) -> None:
+        self._config, self._layout, self._weights = config, layout, weights
+        self._launch = launched()
+        self.processes = StageProcesses(limits) if self._launch is None else LaunchedProcesses(self._launch, limits)
+        self._link: Link | None = None
+        self._number = 0
+        self._lock = threading.RLock()
+        self.bytes_sent = 0
+        self.last_fault_ns = 0
+
+    def start(self, rows: int, window: int | None, tokenizer: SlotTokenizer) -> None:
+        """Start every stage process and meet them. Raises StageStartError, StageFault."""
+        if self._layout.processes == 1:
+            return
+        store = host_store() if self._launch is None else None
+        devices = tuple(self._layout.torch_device(rank) for rank in range(self._layout.processes))
+        self.processes.start([
+            StageSpec(
+                rank=rank, devices=devices, first=interval.first, end=interval.end, config=asdict(self._config),
+                weights=str(self._weights.dynamics.resolve()), rows=rows, window=window,
+                threads=torch.get_num_threads(), port=0 if store is None else store.port, parent=os.getpid(),
+                tokenizer=asdict(tokenizer.config) if rank == self._layout.decode else None,
+                tokenizer_weights=str(self._weights.tokenizer.resolve()),
+            )
+            for rank, interval in enumerate(self._layout.intervals) if rank != FRONT
+        ])  # fmt: skip
+        try:
+            self._link = (
+                join(store, FRONT, devices)
+                if store is not None
+                else join(meeting(), FRONT, devices, local=False, patience_s=self.processes.limits.stuck_s)
+            )
+        except LinkError as error:
+            raise self._fault(error) from error
+        self._message = Message(self._config, rows, self._link.device)
+        self._number = 0
+
+    def close(self) -> None:
+        """End the stage processes of this group; those that live are asked to. May be called twice."""
+        if self._link is not None and self.processes.fault is None:
+            with suppress(StageFault):  # ended already, which is what was asked for
+                self.tell(Command.STOP)
+        self.processes.end()
+        self._link = None
+
+    def through(self, tokens: Tensor, gates: Tensor, command: Command) -> Tensor:
+        """Tokens through all stages but the front; a commit is not waited for and gives back what it was given."""
+        if self._layout.processes == 1:
+            return tokens
+        with self._lock:
+            message = self._message
+            message.tokens.copy_(tokens)
+            message.gates.copy_(gates)
+            self._send(command)
+            if command == Command.COMMIT:
+                return tokens
+            return self._receive(message.tokens).to(tokens.device, copy=True)
+
+    def tell(self, command: Command, argument: int = 0, latent: Tensor | None = None) -> None:
+        """A command to every stage. Answers, if any, come as bulk."""
+        if self._layout.processes == 1:
+            return
+        with self._lock:
+            if latent is not None:
+                self._message.latent.copy_(latent)
+            self._send(command, argument)
+
+    def ask(self, command: Command, shapes: Mapping[int, list[tuple[int, ...]]], dtype: torch.dtype) -> list[Tensor]:
+        """A command that the ranks in `shapes` answer with tensors of these shapes, in this order."""
+        if self._layout.processes == 1:
+            return []
+        with self._lock:
+            self._send(command)
+            return self.collect(shapes, dtype)
+
+    def collect(self, shapes: Mapping[int, list[tuple[int, ...]]], dtype: torch.dtype) -> list[Tensor]:
+        return [
+            self._guarded(lambda link, r=rank, s=shape: link.receive_bulk(s, dtype, r))
+            for rank, of_rank in shapes.items()
+            for shape in of_rank
+        ]
+
+    def give(self, rank: int, *tensors: Tensor) -> None:
+        """Bulk to one stage, which a command before has told to expect it."""
+        for tensor in tensors:
+            self.bytes_sent += tensor.nbytes
+            self._guarded(lambda link, t=tensor: link.send_bulk(t, rank))
+
+    def hold(self) -> threading.RLock:
+        """For a command and its bulk, that no other message may come between."""
+        return self._lock
+
+    def _send(self, command: Command, argument: int = 0) -> None:
+        self._number += 1
+        self._message.header = Header(command, argument, self._number)
+        self.bytes_sent += self._message.whole.nbytes
+        self._guarded(lambda link: link.send(self._message.whole, link.next))
+
+    def _receive(self, tensor: Tensor) -> Tensor:
+        return cast(Tensor, self._guarded(lambda link: link.receive(tensor, link.previous)))
+
+    def _guarded(self, action: Any) -> Any:
+        """Whatever a broken link raises becomes the fault that broke it."""
+        if self._link is None:
+            raise self.processes.fault or StageFault(FRONT, "closed", "no stage processes run", time.monotonic_ns())
+        self.processes.waiting(time.monotonic_ns())
+        try:
+            return action(self._link)
+        except LinkError as error:
+            raise self._fault(error) from error
+        finally:
+            self.processes.waiting(None)
+
+    def _fault(self, error: LinkError) -> StageFault:
+        found = self.processes.check()
+        self._link = None
+        self.last_fault_ns = found.noticed_ns if found else time.monotonic_ns()
+        return found or StageFault(FRONT, "lost", str(error), time.monotonic_ns())
+
+
+class StagedMemory(RollingKVMemory):
+    """The front's layers of the memory; what is done to it as a whole is done in every stage.
+
+    Slot tables are the same everywhere, so the front's says where things are. Snapshots and checksums are those of the
+    memory in one process: keys and values come in from the stages, layer after layer.
+    """
+
+    def __init__(self, whole: MemorySpec, layout: StageLayout, ring: StageRing, device: torch.device) -> None:
+        if len(whole.layers_by_rule) != 1 or whole.history != "clean":
+            raise ValueError("stages: expected a memory with one window for all layers and a clean history")
+        super().__init__(replace(whole, layers=layout.intervals[FRONT].layers), device)
+        self._whole, self._layout, self._ring = whole, layout, ring
+
+    def reset(self, first_position: int = 0) -> None:
+        super().reset(first_position)
+        self._ring.tell(Command.RESET, first_position)
+
+    def new_epoch(self) -> None:
+        super().new_epoch()
+        self._ring.tell(Command.NEW_EPOCH)
+
+    def snapshot(self) -> dict[str, object]:
+        own = cast(dict[str, Any], super().snapshot())["lanes"][0]
+        keys, values = self._gathered()
+        return {"lanes": [{**own, "keys": keys, "values": values}]}
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        lane = cast(list[dict[str, Any]], snapshot["lanes"])[0]
+        if len(lane["keys"]) != self._whole.layers:
+            raise ValueError(f"memory snapshot: expected {self._whole.layers} layers, got {len(lane['keys'])}")
+        first = self._layout.intervals[FRONT]
+        super().restore({"lanes": [{**lane, **_cut(lane, first.first, first.end)}]})
+        table = table_numbers(lane)
+        with self._ring.hold():
+            self._ring.tell(Command.RESTORE)
+            for rank, interval in enumerate(self._layout.intervals):
+                if rank != FRONT:
+                    part = _cut(lane, interval.first, interval.end)
+                    self._ring.give(rank, table, *(torch.from_numpy(part[name]) for name in ("keys", "values")))
+
+    def state_bytes(self) -> Iterator[bytes]:
+        state, ages = self.lanes[0].table.state, self.lanes[0].table.ages()
+        seen = [slot.position if age else EMPTY for slot, age in zip(state.slots, ages, strict=True)]
+        yield np.array([state.next_position, *seen], "<i8").tobytes()
+        held = [at for at, position in enumerate(seen) if position != EMPTY]
+        for stored in self._gathered():
+            yield stored[:, :, :, held].tobytes()
+
+    def _gathered(self) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and values of all layers, `(layers, rows, heads, slots, tokens, head_dim)` each."""
+        shapes = {
+            rank: [(interval.layers, *self.keys.shape[1:])] * 2
+            for rank, interval in enumerate(self._layout.intervals)
+            if rank != FRONT
+        }
+        parts = [part.cpu().numpy() for part in self._ring.ask(Command.COLLECT, shapes, torch.float32)]
+        own = [stored.cpu().numpy() for stored in (self.keys, self.values)]
+        keys, values = (np.concatenate([own[at], *parts[at::2]]) for at in (0, 1))
+        return keys, values
+
+
+def _cut(lane: Mapping[str, Any], first: int, end: int) -> dict[str, np.ndarray]:
+    return {name: np.require(lane[name][first:end], np.float32, ["C", "W"]) for name in ("keys", "values")}
+
+
+class StagedGenerator(Generator):
+    """A `Generator` whose layers run in several processes. `dynamics`: without layers, see `load_front`.
+
+    `close` when done. `opened`: what the front read of the weights; of the others `processes.opened` says.
+    """
+
+    def __init__(
+        self,
+        tokenizer: SlotTokenizer,
+        config: DynamicsConfig,
+        weights: StageWeights,
+        layout: StageLayout,
+        *,
+        rows: int = 1,
+        window: int | None = None,
+        limits: StageLimits | None = None,
+    ) -> None:
+        front, around = load_front(config, weights.dynamics)
+        device = torch.device(layout.torch_device(FRONT))
+        super().__init__(tokenizer.to(device), cast(Dynamics, front.to(device)), rows, window)
+        blocks, inside = load_blocks(config, weights.dynamics, layout.intervals[FRONT])
+        self.opened = Opened((*around.keys, *inside.keys), around.bytes + inside.bytes)
+        self.layout, self._rows, self._limit = layout, rows, window
+        self.ring = StageRing(config, layout, weights, limits or StageLimits())
+        self.memory = StagedMemory(config.memory_spec(rows), layout, self.ring, device)
+        self.memory.limit = window
+        self.front_layers = StageLayers(blocks.to(device), self.memory, self.dynamics.rotary)
+        self._frame_shape = (rows, tokenizer.config.height_px, tokenizer.config.width_px, 3)
+        self.ring.start(rows, window, tokenizer)
+
+    @property
+    def processes(self) -> StageProcesses | LaunchedProcesses:
+        return self.ring.processes
+
+    def restart(self) -> None:
+        """All stage processes anew, with an empty memory. Raises StageStartError; StageFault if one is gone again."""
+        self.ring.close()
+        self.ring.start(self._rows, self._limit, self.tokenizer)
+        self.memory.reset()
+        self.front_layers.forget_past()
+
+    def close(self) -> None:
+        self.ring.close()
+        self.processes.close()
+
+    # --- what a tick does differently -------------------------------------------------------------------------------
+
+    def read_memory(self) -> Past:
+        self.front_layers.forget_past()  # a reset or a restore may have come between
+        return self.front_layers.past()
+
+    def gates_at(self, condition: Tensor, taus: Any) -> list[LevelGates]:
+        """As everywhere, but what the layers have in common: every stage adds its own. One tensor for each level."""
+        return [[(level,)] for level in shared_gates(self.dynamics, condition, taus)]
+
+    def predict(self, noisy: Tensor, estimate: Tensor, known: Known, gates: LevelGates, past: Past) -> Tensor:
+        shared = gates[0][0]
+        y = self.front_layers.denoise(self.dynamics.noisy_tokens(noisy, estimate, known), shared)
+        return self.dynamics.latent_of(self.ring.through(y, shared, Command.DENOISE), known)
+
+    @torch.inference_mode()
+    def commit(self, latent: Tensor, condition: Tensor) -> None:
+        """As everywhere. The later stages do their part of it beside whatever comes next here."""
+        latent = self.tokenizer.canonical(latent)
+        x = self.dynamics.clean_tokens(latent, latent if self.window == 1 else self.last)
+        shared = self.conditioning(condition)[-1][0][0]
+        self.front_layers.forget_past()
+        self.ring.through(self.front_layers.commit(x, shared), shared, Command.COMMIT)
+        self.before, self.last = self.last, latent
+        self.tick += 1
+
+    @torch.inference_mode()
+    def decode(self, latent: Tensor) -> Tensor:
+        if self.layout.decode == FRONT:
+            return super().decode(latent)
+        with self.ring.hold():
+            self.ring.tell(Command.DECODE, latent=latent)
+            return self.ring.collect({self.layout.decode: [self._frame_shape]}, torch.uint8)[0].to(self.device)
+
+    # --- measuring ----------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """A message once around the ring, with nothing done to it."""
+        self.ring.through(self._blank(), self._blank_gates(), Command.PING)
+
+    def stage_work(self) -> list[tuple[int, float]]:
+        """For each stage process: passes served and ms busy with them since it was last asked."""
+        ranks = range(1, self.layout.processes)
+        numbers = self.ring.ask(Command.STATS, {rank: [(2,)] for rank in ranks}, torch.int64)
+        return [(int(passes), int(busy_ns) / 1e6) for passes, busy_ns in (tensor.tolist() for tensor in numbers)]
+
+    def _blank(self) -> Tensor:
+        return torch.zeros(self._rows, self.config.tokens, self.config.width, device=self.device)
+
+    def _blank_gates(self) -> Tensor:
+        return torch.zeros(self._rows, 6 * self.config.width, device=self.device)

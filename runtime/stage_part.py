@@ -1,0 +1,137 @@
+"""What `--stages` adds to a session: the world over several processes, looked after, and a part of the report.
+
+Owns the choice of a layout, which worlds can be staged, and what a fault is called at the boundary. Part of the
+composition root.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from runtime.core import Clock, ConfigError, NextframeError, World
+from runtime.registry import WorldFolder
+from runtime.supervisor import SupervisedWorld, SupervisorLimits
+
+if TYPE_CHECKING:
+    from model.dynamics import DynamicsConfig
+    from model.stage_layout import StageLayout
+    from model.stage_processes import StageLimits
+    from model.tokenizer import SlotTokenizer
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class StageChoice:
+    """`text`: a layout as `model.stage_layout` reads it, or auto. `processes`: how many, for auto."""
+
+    text: str
+    processes: int | None = None
+
+
+def stage_choice(
+    wanted: str | None, processes: int | None, found: WorldFolder, *, side_by_side: bool = False
+) -> StageChoice | None:
+    """`--stages` and `--processes`, else what the world's file says; None for everything in this process."""
+    text = wanted or found.spec.stages
+    if text is None:
+        if processes is not None:
+            raise ConfigError(f"--processes {processes}: expected --stages auto beside it; it says how many for auto")
+        return None
+    if (text == AUTO) != (processes is not None) and (processes is not None or wanted is not None):
+        raise ConfigError(
+            f"--stages {text}: expected --processes with auto and only there, got {processes}; "
+            "a layout names its devices itself"
+        )
+    if found.spec.kind != "circuit":
+        raise ConfigError(f"--stages: expected a world of transformer layers, {found.name} has none; leave it out")
+    if side_by_side:
+        raise ConfigError("--stages: the simulator beside the network runs in one process; leave one of them out")
+    return StageChoice(text, processes or 2)
+
+
+def load_staged(
+    found: WorldFolder,
+    choice: StageChoice,
+    clock: Clock,
+    *,
+    limits: StageLimits | None = None,
+    supervision: SupervisorLimits | None = None,
+) -> SupervisedWorld:
+    """The world over its stage processes. Raises ConfigError for a layout that does not fit, NextframeError when the
+    processes do not come up."""
+    from model.stage_processes import StageFault, StageStartError
+    from runtime.config import read_text, world_info
+    from worlds.circuit import world as circuit
+
+    info = world_info(
+        found.spec,
+        config_text=read_text(found.path / "world.yaml"),
+        weights_sha256=circuit.weights_sha256(found.path),
+    )
+    try:
+        staged = circuit.build_staged(
+            info, found.path, found.synonyms, lambda config, tokenizer: layout_for(choice, config, tokenizer), clock,
+            limits=limits,
+        )  # fmt: skip
+    except (StageFault, StageStartError) as error:
+        raise NextframeError(f"stages: {error}") from error
+
+    def restart() -> None:
+        try:
+            staged.restart()
+        except StageStartError as error:
+            raise NextframeError(f"stages: a restart failed: {error}") from error
+
+    period_ns = int(Fraction(1_000_000_000) / found.spec.tick_hz)
+    return SupervisedWorld(staged, StageFault, restart, period_ns=period_ns, limits=supervision)
+
+
+def layout_for(choice: StageChoice, config: DynamicsConfig, tokenizer: SlotTokenizer) -> StageLayout:
+    """The layout asked for; for auto the one that is best balanced by costs measured now. Raises ConfigError."""
+    from model.stage_costs import measured_costs
+    from model.stage_layout import LayoutError, balanced, parse_layout
+
+    try:
+        if choice.text != AUTO:
+            return parse_layout(choice.text, config.layers)
+        processes = choice.processes or 2
+        if not 1 <= processes <= config.layers:
+            raise LayoutError(f"stages: expected 1 to {config.layers} processes, one a layer at most, got {processes}")
+        return balanced(measured_costs(config, tokenizer), auto_devices(processes))
+    except LayoutError as error:
+        raise ConfigError(str(error)) from error
+
+
+def auto_devices(processes: int) -> list[str]:
+    """A GPU for each process where there are so many, else the processor for all. Of launched processes each takes one
+    of its own host."""
+    import torch
+
+    from model.stage_hosts import launched
+
+    kind = "cuda" if torch.cuda.device_count() >= (processes if launched() is None else 1) else "cpu"
+    return [f"{kind}:{at}" for at in range(processes)]
+
+
+def stages_report(world: World) -> dict[str, Any]:
+    """`stages` of a report, nothing for a world in one process."""
+    if not isinstance(world, SupervisedWorld):
+        return {}
+    inner: Any = world.inner
+    return {
+        "stages": {
+            "layout": str(inner.stages.layout),
+            "processes": inner.stages.layout.processes,
+            **world.as_report(),
+        }
+    }
+
+
+def summary(stages: dict[str, Any]) -> str:
+    """The `stages` of a report in one line."""
+    count = stages["fault_count"]
+    text = f"stages: {stages['layout']}; {count or 'no'} fault{'' if count == 1 else 's'}"
+    return text if not count else f"{text}, picture held for {stages['held_frames']} frames"

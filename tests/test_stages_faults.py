@@ -1,0 +1,160 @@
+"""Claims about stage processes that die or hang: noticed, restarted, not a bit lost, nothing left behind."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from model.stage_processes import DIED, HUNG, StageFault, StageLimits
+from model.stages import StageWeights
+from runtime.supervisor import SupervisorLimits, TooManyFaults
+from tests.staged_worlds import (
+    THREE,
+    TWO,
+    lives,
+    run_ticks,
+    staged_generator,
+    store_weights,
+    strike,
+    supervised_world,
+    tick_of,
+    whole_world,
+)
+
+MANY = SupervisorLimits(snapshot_every_ticks=5, deaths=1000)
+WATCHFUL = StageLimits(spares=True)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> StageWeights:
+    return store_weights(tmp_path_factory.mktemp("weights"))
+
+
+def rounds(weights: StageWeights, text: str, count: int, seed: int) -> list[dict[str, object]]:
+    """Kill or stop a random stage before, or while, a random tick; every frame and checksum must be the twin's."""
+    draw, found = random.Random(seed), []
+    twin = whole_world()
+    with supervised_world(weights, text, limits=WATCHFUL, supervision=MANY) as (world, generator):
+        world.reset(3), twin.reset(3)
+        tick = 0
+        for number in range(count):
+            ticks = draw.randint(1, 9)
+            kill, stage = number % 2 == 0, draw.randint(1, len(generator.processes.pids))
+            signal_number = signal.SIGKILL if kill else signal.SIGSTOP
+            for _ in range(ticks):
+                assert tick_of(world, tick) == tick_of(twin, tick)
+                tick += 1
+            struck_ns, old = time.monotonic_ns(), generator.processes.pids
+            strike(generator, signal_number, stage)
+            assert tick_of(world, tick) == tick_of(twin, tick), (number, signal_number, stage)
+            tick += 1
+            fault = world.faults[-1]
+            assert len(world.faults) == number + 1
+            assert not any(lives(pid) for pid in old), "a process of the broken group is left"
+            assert (DIED if kill else HUNG) in fault.what
+            found.append({
+                "signal": signal_number.name, "stage": stage,
+                "noticed_ms": (generator.ring.last_fault_ns - struck_ns) / 1e6,
+                "restored_ms": fault.restored_ms, "ticks_again": fault.ticks_again,
+            })  # fmt: skip
+        left = [*generator.processes.pids, *generator.processes.nursery.pids]
+    assert left
+    assert not any(lives(pid) for pid in left), "a process outlived its world"
+    return found
+
+
+def test_killed_and_stopped_stages_come_back_without_a_bit_lost(weights: StageWeights) -> None:
+    assert len(rounds(weights, TWO, 5, seed=1)) == 5
+
+
+@pytest.mark.slow
+def test_fifty_rounds_of_killing_and_stopping(weights: StageWeights) -> None:
+    found = rounds(weights, THREE, 50, seed=2)
+    for name in ("SIGKILL", "SIGSTOP"):
+        noticed = sorted(float(str(row["noticed_ms"])) for row in found if row["signal"] == name)
+        restored = sorted(float(str(row["restored_ms"])) for row in found if row["signal"] == name)
+        middle = len(noticed) // 2
+        print(
+            f"{name}: {len(noticed)} rounds, noticed after p50 {noticed[middle]:.1f} max {noticed[-1]:.1f} ms, "
+            f"picture held p50 {restored[middle]:.0f} max {restored[-1]:.0f} ms"
+        )
+
+
+@pytest.mark.slow
+def test_a_third_death_within_a_minute_ends_the_session_with_a_clear_error(weights: StageWeights) -> None:
+    with supervised_world(weights, supervision=SupervisorLimits()) as (world, generator):
+        world.reset(0)
+        for tick in range(2):
+            strike(generator, signal.SIGKILL)
+            tick_of(world, tick)
+        strike(generator, signal.SIGKILL)
+        with pytest.raises(TooManyFaults, match=r"3 faults within 60 s, the last: stage process 1 died: .*SIGKILL"):
+            tick_of(world, 2)
+        pids = generator.processes.pids
+    assert not any(lives(pid) for pid in pids)
+
+
+def test_without_a_supervisor_a_death_is_a_fault(weights: StageWeights) -> None:
+    """The control: it is the supervisor that hides it."""
+    generator = staged_generator(weights, TWO)
+    try:
+        strike(generator, signal.SIGKILL)
+        with pytest.raises(StageFault, match="stage process 1 died: ended by SIGKILL"):
+            generator.snapshot()
+        with pytest.raises(StageFault):
+            generator.snapshot()
+    finally:
+        generator.close()
+
+
+ORPHAN = """
+import signal, sys, time
+from pathlib import Path
+from model.stages import StageWeights
+from tests.staged_worlds import TWO, staged_generator, strike
+from model.stage_processes import StageLimits
+generator = staged_generator(StageWeights(Path(sys.argv[1]), Path(sys.argv[2])), TWO, limits=StageLimits(60.0))
+strike(generator, signal.SIGSTOP)
+print(*generator.processes.pids, *generator.processes.nursery.pids, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a stopped process is ended with its parent on Linux only")
+def test_no_stage_process_outlives_a_front_that_was_killed(weights: StageWeights) -> None:
+    command = [sys.executable, "-c", ORPHAN, str(weights.dynamics), str(weights.tokenizer)]
+    front = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).resolve().parent.parent)
+    assert front.stdout is not None
+    pids = [int(pid) for pid in front.stdout.readline().split()]
+    assert len(pids) == 2, "a stopped stage and a spare"
+    assert all(lives(pid) for pid in pids)
+    front.kill()
+    front.wait()
+    front.stdout.close()
+    until_s = time.monotonic() + 20
+    while any(lives(pid) for pid in pids) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    assert not any(lives(pid) for pid in pids)
+
+
+@pytest.mark.slow
+def test_a_world_goes_on_from_a_snapshot_after_a_death(weights: StageWeights) -> None:
+    """What was done since a restore is made again on top of it, and the snapshot itself can be taken after a death."""
+    twin = whole_world()
+    twin.reset(2)
+    before = run_ticks(twin, 0, 4)
+    with supervised_world(weights, supervision=MANY) as (world, generator):
+        world.restore(twin.snapshot())
+        after = run_ticks(world, 4, 7)
+        strike(generator, signal.SIGKILL)
+        snapshot = world.snapshot()
+    assert before
+    assert after == run_ticks(twin, 4, 7)
+    twin.restore(snapshot)
+    assert twin.checksum() == (again := whole_world(), again.restore(snapshot), again.checksum())[-1]

@@ -1,0 +1,1 @@
+"""Measuring a generator whose layers run in several processes. Programs; nothing imports them."""
