@@ -4,9 +4,9 @@ Owns the notation and the balanced split. Knows no network, no process and no tr
 
     denoise:0-3@cpu:0, denoise:3-6@cpu:1, decode@cpu:1
 
-Intervals are half-open as Python's are: `0-3` is layers 0, 1 and 2. One process per device name, in order of first
-appearance; so `cpu:0` and `cpu:1` are two processes on the same processor, and everything on `cuda:0` is one process.
-The process of the first layers is the front: it also keeps condition, sampler and tick, and decodes unless told else.
+The grammar is written down once, in docs/stages.md. One process per device name, in order of first appearance; a
+decoder on a device without layers is the last one. The process of the first layers is the front: it also keeps
+condition, sampler and tick, and decodes unless told else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-MAX_PROCESSES = 64
+MAX_PROCESSES = 65
+"""As many as `nextframe plan` lays out: 64 with layers, and a decoder."""
 _DENOISE = re.compile(r"denoise:(\d+)-(\d+)@(\S+)")
 _DECODE = re.compile(r"decode@(\S+)")
 _DEVICE = re.compile(r"(cpu|cuda):\d+")
@@ -29,7 +30,7 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True)
 class Interval:
-    """Layers `first` up to `end` without it."""
+    """Layers `first` up to `end` without it; none for a process that only decodes."""
 
     first: int
     end: int
@@ -41,7 +42,8 @@ class Interval:
 
 @dataclass(frozen=True)
 class StageLayout:
-    """`intervals` and `devices` by process; process 0 is the front. `decode`: the process that decodes."""
+    """`intervals` and `devices` by process; process 0 is the front. `decode`: the process that decodes; if it has no
+    layers it is the last one."""
 
     intervals: tuple[Interval, ...]
     devices: tuple[str, ...]
@@ -50,6 +52,16 @@ class StageLayout:
     @property
     def processes(self) -> int:
         return len(self.devices)
+
+    @property
+    def ring(self) -> int:
+        """How many processes run layers: they are the first ones, and a pass goes through them."""
+        return sum(part.layers > 0 for part in self.intervals)
+
+    @property
+    def own_decoder(self) -> int | None:
+        """The process that only decodes, if there is one."""
+        return self.decode if self.ring < self.processes else None
 
     def torch_device(self, process: int) -> str:
         """The name torch knows: all of `cpu:0`, `cpu:1`, ... are the one processor."""
@@ -60,6 +72,7 @@ class StageLayout:
         stages = [
             f"denoise:{part.first}-{part.end}@{device}"
             for part, device in zip(self.intervals, self.devices, strict=True)
+            if part.layers
         ]
         return ", ".join([*stages, f"decode@{self.devices[self.decode]}"])
 
@@ -84,8 +97,8 @@ def parse_layout(text: str, layers: int) -> StageLayout:
             raise LayoutError(f"stages: expected something like {EXAMPLE!r}, got {part!r}")
     if end != layers:
         raise LayoutError(f"stages: expected intervals up to layer {layers}, got up to {end}: {text!r}")
-    if decode is not None and decode not in placed:
-        raise LayoutError(f"stages: decode@{decode}: expected a device that runs layers, one of {', '.join(placed)}")
+    if decode is not None:
+        placed.setdefault(decode, Interval(layers, layers))
     return layout_of(tuple(placed.values()), tuple(placed), 0 if decode is None else list(placed).index(decode))
 
 

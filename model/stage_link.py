@@ -2,7 +2,8 @@
 
 Owns the process group, the one shape that all messages of the ring have, and what a broken link raises. Knows no
 network. A message goes from process to process in the order of the layers: front -> 1 -> 2 -> ... ; what comes out of
-the last one goes back to the front. Bulk (memory, frames) goes straight between a stage and the front.
+the last one goes back to the front. A process that only decodes is none of them and hears from the front alone. Bulk
+(memory, frames) goes straight between a stage and the front.
 
 A link belongs to one group of processes. When one of them is gone the whole group is: torch.distributed cannot mend
 a group, so a new one is made (`model.stage_processes`).
@@ -85,24 +86,25 @@ class Message:
 class Link:
     """One process's end of the group. Every call returns when its tensor may be used again; raises LinkError.
 
+    `ring`: how many processes, the first ones, hand messages on.
     `device`: where messages must lie, the CPU for gloo. Tensors elsewhere are copied by whoever sends them.
     `patience_s`: for one message; without, whoever watches the processes ends them.
     """
 
     def __init__(
-        self, group: Any, rank: int, processes: int, device: torch.device, *, patience_s: float | None = None
+        self, group: Any, rank: int, ring: int, device: torch.device, *, patience_s: float | None = None
     ) -> None:
-        self._group, self.rank, self.processes, self.device = group, rank, processes, device
+        self._group, self.rank, self.ring, self.device = group, rank, ring, device
         self._patience = timedelta(seconds=patience_s or 0.0)  # 0 is for ever
 
     @property
     def next(self) -> int:
         """Where a message goes from here; 0, the front, from the last one."""
-        return (self.rank + 1) % self.processes
+        return (self.rank + 1) % self.ring if self.rank < self.ring else 0
 
     @property
     def previous(self) -> int:
-        return (self.rank - 1) % self.processes
+        return (self.rank - 1) % self.ring if self.rank < self.ring else 0
 
     def send(self, tensor: Tensor, to: int, tag: int = RING) -> None:
         assert tensor.is_contiguous()
@@ -148,11 +150,13 @@ def join(
     rank: int,
     devices: tuple[str, ...],
     *,
+    ring: int,
     own_device: str = "",
     local: bool = True,
     patience_s: float | None = None,
 ) -> Link:
-    """Meet the others and return this process's end. `devices`: torch's names by rank. `local`: on this machine only.
+    """Meet the others and return this process's end. `devices`: torch's names by rank. `ring`: see `Link`.
+    `local`: on this machine only.
 
     Blocks until all are there. Raises LinkError if they do not come.
     """
@@ -162,7 +166,7 @@ def join(
         if wants_nccl(devices):
             torch.cuda.set_device(own)
             group = kinds.ProcessGroupNCCL(store, rank, processes, kinds.ProcessGroupNCCL.Options())
-            return Link(group, rank, processes, own, patience_s=patience_s)
+            return Link(group, rank, ring, own, patience_s=patience_s)
         options, gloo = kinds.ProcessGroupGloo._Options(), kinds.ProcessGroupGloo
         options._threads, options._timeout = 1, timedelta(seconds=FOREVER_S)
         if local:
@@ -172,4 +176,4 @@ def join(
             group = gloo(store, rank, processes, options._timeout)
     except (RuntimeError, ValueError) as error:
         raise LinkError(f"stage {rank} of {processes} did not meet the others: {error}") from error
-    return Link(group, rank, processes, torch.device("cpu"), patience_s=patience_s)
+    return Link(group, rank, ring, torch.device("cpu"), patience_s=patience_s)

@@ -74,9 +74,12 @@ def load_front(config: DynamicsConfig, path: Path) -> tuple[Dynamics, Opened]:
 
 
 def rotary_of(config: DynamicsConfig) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The rotation of a dynamics; it has no weights, so nothing is allocated for the rest of the network."""
-    with torch.device("meta"):
-        return Dynamics(replace(config, layers=0)).rotary
+    """The rotation of a dynamics; it has no weights.
+
+    Made of a network without layers, which takes 2 ms. On torch's device "meta" it would take no memory either, but
+    that device's first use imports 800 modules: a second, in every stage process, while the picture is held.
+    """
+    return Dynamics(replace(config, layers=0)).rotary
 
 
 def _within(layer: int | None, interval: Interval) -> bool:

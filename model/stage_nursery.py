@@ -7,6 +7,7 @@ the session does and does nothing else. Loading torch takes seconds and a pictur
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,12 @@ class Nursery:
     def pids(self) -> list[int]:
         """Of the spares."""
         return [born.process.pid for born in self._spares]
+
+    @property
+    def ready(self) -> bool:
+        """Every spare has said that it has loaded; its first word is not taken from it."""
+        outputs = [born.process.stdout for born in self._spares if born.process.stdout is not None]
+        return len(select.select(outputs, [], [], 0)[0]) == len(outputs)
 
     def take(self) -> Born:
         """A spare that lives, else a new process. Raises OSError where none can be started."""

@@ -37,7 +37,7 @@ def run_stage(spec: StageSpec, meet: Callable[[], Any], *, tell: Callable[[str, 
         return BAD_START
     tell(READY, json.dumps(stage.opened))
     try:
-        stage.serve(join(meet(), spec.rank, spec.devices, own_device=spec.device, local=local))
+        stage.serve(join(meet(), spec.rank, spec.devices, ring=spec.ring, own_device=spec.device, local=local))
     except LinkError as error:
         print(error, file=sys.stderr)
         return PEER_LOST
@@ -51,11 +51,16 @@ class Stage:
         lists = {name: tuple(value) for name, value in spec.config.items() if isinstance(value, list)}
         self.spec, self.config = spec, DynamicsConfig(**{**spec.config, **lists})
         self.device = torch.device(spec.device)
-        blocks, opened = load_blocks(self.config, Path(spec.weights), Interval(spec.first, spec.end))
-        memory_spec = replace(self.config.memory_spec(spec.rows), layers=spec.end - spec.first)
-        memory = RollingKVMemory(memory_spec, self.device, limit=spec.window)
-        self.layers = StageLayers(blocks.to(self.device), memory, rotary_of(self.config))
-        self.tokenizer, keys, read_bytes = None, opened.keys, opened.bytes
+        self.tokenizer: SlotTokenizer | None = None
+        self._layers: StageLayers | None = None
+        keys: tuple[str, ...] = ()
+        read_bytes = 0
+        if spec.end > spec.first:
+            blocks, opened = load_blocks(self.config, Path(spec.weights), Interval(spec.first, spec.end))
+            memory_spec = replace(self.config.memory_spec(spec.rows), layers=spec.end - spec.first)
+            memory = RollingKVMemory(memory_spec, self.device, limit=spec.window)
+            self._layers = StageLayers(blocks.to(self.device), memory, rotary_of(self.config))
+            keys, read_bytes = opened.keys, opened.bytes
         if spec.tokenizer is not None:
             tokenizer = SlotTokenizer(TokenizerConfig(**spec.tokenizer))
             tensors, more = read_tensors(Path(spec.tokenizer_weights), lambda name: True)
@@ -64,6 +69,12 @@ class Stage:
             keys, read_bytes = (*keys, *(f"tokenizer/{key}" for key in more.keys)), read_bytes + more.bytes
         self.opened = {"pid": os.getpid(), "keys": list(keys), "bytes": read_bytes}
         self._busy_ns = self._passes = 0
+
+    @property
+    def layers(self) -> StageLayers:
+        """Not there in a process that only decodes, which is never asked for them."""
+        assert self._layers is not None, "layers of a process that only decodes"
+        return self._layers
 
     def serve(self, link: Link) -> None:
         """Until told to stop. Raises LinkError when somebody is gone."""

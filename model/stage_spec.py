@@ -13,20 +13,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 BEAT_S = 0.1
-BEAT, READY, ERROR = "beat", "ready", "error"
+BEAT, LOADED, READY, ERROR = "beat", "loaded", "ready", "error"
 PEER_LOST, BAD_START = 75, 78
 """Exit codes: another process of the group is gone; the weights could not be loaded."""
 
 
 @dataclass(frozen=True)
 class StageSpec:
-    """What a stage process is to be. `devices`: torch's names of all processes. `config`, `tokenizer`: fields of
+    """What a stage process is to be. `devices`: torch's names of all processes. `ring`: how many of them run layers.
+    `config`, `tokenizer`: fields of
     `DynamicsConfig` and, where it decodes, `TokenizerConfig`. `weights`, `tokenizer_weights`: paths. `port`: of the
     store where the group meets. `parent`: the process id that it must not outlive. `own_device`: torch's name of its
     own on its host, where that is not the one in `devices`."""
 
     rank: int
     devices: tuple[str, ...]
+    ring: int
     first: int
     end: int
     config: dict[str, Any]

@@ -3,7 +3,8 @@
     python -m model.stage_worker        what it is to be comes as one JSON line on its input
 
 Owns the process: its start, its heartbeat, its end. It ends when its input is closed (whoever started it is gone), when
-a link breaks (somebody else is gone), or when told to stop. Says `ready {...}`, `error ...` and `beat` on its output.
+a link breaks (somebody else is gone), or when told to stop. Says `loaded` once it has torch and waits, then
+`ready {...}` or `error ...`, and `beat`, on its output.
 Knows no world, no clock and no deadline.
 """
 
@@ -16,7 +17,7 @@ import signal
 import sys
 import threading
 
-from model.stage_spec import BEAT, BEAT_S, say, spec_from
+from model.stage_spec import BEAT, BEAT_S, LOADED, say, spec_from
 
 _PR_SET_PDEATHSIG = 1
 
@@ -42,6 +43,7 @@ def main() -> int:
     from model.stage_link import guest_store  # torch: seconds, which a spare has spent before it is needed
     from model.stage_serve import run_stage
 
+    say(LOADED)
     line = _read_line()
     if not line:
         return 0

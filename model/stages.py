@@ -69,7 +69,8 @@ class StageRing:
         devices = tuple(self._layout.torch_device(rank) for rank in range(self._layout.processes))
         self.processes.start([
             StageSpec(
-                rank=rank, devices=devices, first=interval.first, end=interval.end, config=asdict(self._config),
+                rank=rank, devices=devices, ring=self._layout.ring, first=interval.first, end=interval.end,
+                config=asdict(self._config),
                 weights=str(self._weights.dynamics.resolve()), rows=rows, window=window,
                 threads=torch.get_num_threads(), port=0 if store is None else store.port, parent=os.getpid(),
                 tokenizer=asdict(tokenizer.config) if rank == self._layout.decode else None,
@@ -77,11 +78,12 @@ class StageRing:
             )
             for rank, interval in enumerate(self._layout.intervals) if rank != FRONT
         ])  # fmt: skip
+        ring = self._layout.ring
         try:
             self._link = (
-                join(store, FRONT, devices)
+                join(store, FRONT, devices, ring=ring)
                 if store is not None
-                else join(meeting(), FRONT, devices, local=False, patience_s=self.processes.limits.stuck_s)
+                else join(meeting(), FRONT, devices, ring=ring, local=False, patience_s=self.processes.limits.stuck_s)
             )
         except LinkError as error:
             raise self._fault(error) from error
@@ -98,7 +100,7 @@ class StageRing:
 
     def through(self, tokens: Tensor, gates: Tensor, command: Command) -> Tensor:
         """Tokens through all stages but the front; a commit is not waited for and gives back what it was given."""
-        if self._layout.processes == 1:
+        if self._layout.ring == 1:
             return tokens
         with self._lock:
             message = self._message
@@ -110,7 +112,7 @@ class StageRing:
             return self._receive(message.tokens).to(tokens.device, copy=True)
 
     def tell(self, command: Command, argument: int = 0, latent: Tensor | None = None) -> None:
-        """A command to every stage. Answers, if any, come as bulk."""
+        """A command to every stage that it concerns. Answers, if any, come as bulk."""
         if self._layout.processes == 1:
             return
         with self._lock:
@@ -146,8 +148,16 @@ class StageRing:
     def _send(self, command: Command, argument: int = 0) -> None:
         self._number += 1
         self._message.header = Header(command, argument, self._number)
-        self.bytes_sent += self._message.whole.nbytes
-        self._guarded(lambda link: link.send(self._message.whole, link.next))
+        for rank in self._first_to_hear(command):
+            self.bytes_sent += self._message.whole.nbytes
+            self._guarded(lambda link, r=rank: link.send(self._message.whole, r))
+
+    def _first_to_hear(self, command: Command) -> list[int]:
+        """The next one, who hands it on; a process that only decodes hears nothing else than when and its end."""
+        after, decoder = [FRONT + 1] if self._layout.ring > 1 else [], self._layout.own_decoder
+        if decoder is None or command not in {Command.DECODE, Command.STOP}:
+            return after
+        return [decoder] if command == Command.DECODE else [*after, decoder]
 
     def _receive(self, tensor: Tensor) -> Tensor:
         return cast(Tensor, self._guarded(lambda link: link.receive(tensor, link.previous)))
@@ -207,7 +217,7 @@ class StagedMemory(RollingKVMemory):
         with self._ring.hold():
             self._ring.tell(Command.RESTORE)
             for rank, interval in enumerate(self._layout.intervals):
-                if rank != FRONT:
+                if rank != FRONT and interval.layers:
                     part = _cut(lane, interval.first, interval.end)
                     self._ring.give(rank, table, *(torch.from_numpy(part[name]) for name in ("keys", "values")))
 
@@ -224,7 +234,7 @@ class StagedMemory(RollingKVMemory):
         shapes = {
             rank: [(interval.layers, *self.keys.shape[1:])] * 2
             for rank, interval in enumerate(self._layout.intervals)
-            if rank != FRONT
+            if rank != FRONT and interval.layers
         }
         parts = [part.cpu().numpy() for part in self._ring.ask(Command.COLLECT, shapes, torch.float32)]
         own = [stored.cpu().numpy() for stored in (self.keys, self.values)]
@@ -322,8 +332,8 @@ class StagedGenerator(Generator):
         self.ring.through(self._blank(), self._blank_gates(), Command.PING)
 
     def stage_work(self) -> list[tuple[int, float]]:
-        """For each stage process: passes served and ms busy with them since it was last asked."""
-        ranks = range(1, self.layout.processes)
+        """For each stage process with layers: passes served and ms busy with them since it was last asked."""
+        ranks = range(1, self.layout.ring)
         numbers = self.ring.ask(Command.STATS, {rank: [(2,)] for rank in ranks}, torch.int64)
         return [(int(passes), int(busy_ns) / 1e6) for passes, busy_ns in (tensor.tolist() for tensor in numbers)]
 

@@ -23,6 +23,7 @@ from controllers.bots import make_bot
 from runtime import metrics
 from runtime.controls import SessionControls
 from runtime.core import Clock, MonotonicClock, TickPlan
+from runtime.device_part import CPU, device_choice
 from runtime.display import NullDisplay
 from runtime.governor import AdaptiveGovernor
 from runtime.heap import settled_heap
@@ -40,13 +41,14 @@ PACED_SHARE = 0.5
 """Half the time for the paced session, the rest for the rungs."""
 
 
-def bench_world(name: str, seconds: float, *, table: bool = True) -> int:
+def bench_world(name: str, seconds: float, *, table: bool = True, device: str | None = None) -> int:
     """Measure, print a table for people and one JSON document as the last line. Returns the exit code."""
     found = check_folder(name)
+    place = device_choice(device, found, staged=False)
     clock = MonotonicClock()
     with patience("starting three times"):
-        starts = [_start_in_a_fresh_process(name) for _ in range(STARTS)]
-    opened = open_world(found, StartUp(), clock=clock)
+        starts = [_start_in_a_fresh_process(name, place) for _ in range(STARTS)]
+    opened = open_world(found, StartUp(), clock=clock, device=place)
     rungs = []
     for steps in opened.info.ladder:
         with patience(f"{steps} denoise steps"):
@@ -131,18 +133,21 @@ def measure_paced(opened: OpenWorld, ticks: int, clock: Clock) -> dict[str, Any]
 
 
 def _arithmetic(opened: OpenWorld, rungs: list[dict[str, Any]]) -> dict[str, float] | None:
-    """See `roofline`; None for a world without weights or with a single rung."""
-    if not opened.found.spec.weights or len(rungs) < 2:
+    """See `roofline`; None for a world without weights or with a single rung, and on a GPU, where a captured tick does
+    not say its operations and the yardstick is another one (tools/gpu)."""
+    on_gpu = opened.environment.get("device") != CPU
+    if on_gpu or not opened.found.spec.weights or len(rungs) < 2:
         return None
     from runtime.roofline import roofline
 
     return roofline(opened.world, {rung["denoise_steps"]: rung["stage_ms"]["denoise"]["p50"] for rung in rungs})
 
 
-def _start_in_a_fresh_process(name: str) -> dict[str, float]:
+def _start_in_a_fresh_process(name: str, device: str) -> dict[str, float]:
     """Milliseconds by phase of a session of three ticks; empty if it could not be measured."""
     with tempfile.TemporaryDirectory() as folder:
         session = ["run", name, "--ticks", "3", "--idle", "--no-video", "--json", "--out", folder]
+        session += [] if device == CPU else ["--device", device]
         command = [sys.executable, "-m", "runtime.cli", *session]
         began_s = time.monotonic()
         try:

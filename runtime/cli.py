@@ -60,6 +60,7 @@ Drift = Annotated[
 AheadFlag = Annotated[bool, typer.Option("--ahead", help="Begin ticks on guessed input while waiting.")]
 Stages = Annotated[str | None, typer.Option(help="Layers over processes: see docs/stages.md; or auto.", metavar="TEXT")]
 Processes = Annotated[int | None, typer.Option(help="How many, for --stages auto.", min=1, max=64)]
+Device = Annotated[str | None, typer.Option(help="cpu (the default) or cuda.", metavar="NAME")]
 Saves = Annotated[Path | None, typer.Option(help="The folder of save slots (your data folder).", metavar="DIR")]
 LoadSlot = Annotated[str | None, typer.Option(help="Go on from this save slot.", metavar="SLOT")]
 
@@ -87,6 +88,7 @@ def play(
     drift: Drift = None,
     stages: Stages = None,
     processes: Processes = None,
+    device: Device = None,
 ) -> int:
     """Open a window and play; without a display, play headless for 30 s into a video and a report."""
     from runtime.play import PlayOptions, play_world
@@ -96,7 +98,7 @@ def play(
     options = PlayOptions(
         world, side_by_side, seed, steps, smooth, bindings, record, overwrite, prompt, ticks, out, load, trace,
         metrics_port, saves, load_slot, ahead, drift, stages,
-        processes,
+        processes, device,
     )  # fmt: skip
     return play_world(options, _startup())
 
@@ -140,6 +142,7 @@ def run(
     drift: Drift = None,
     stages: Stages = None,
     processes: Processes = None,
+    device: Device = None,
 ) -> int:
     """Run a headless session and write a video, a contact sheet and a report."""
     from runtime import report as reports
@@ -152,7 +155,7 @@ def run(
         world, ticks, script, bot, idle, clock.value, deadline_ms, steps, seed, prompt, side_by_side, record, overwrite,
         video, contact_sheet, report, out, not no_video, warmup_ticks, quality, load, trace, metrics_port,
         saves, load_slot, save_slot, ahead, drift, stages,
-        processes,
+        processes, device,
     )  # fmt: skip
     outcome = run_session(options, _startup())
     shortage = reports.shortage(outcome.report, max_miss_rate)
@@ -183,6 +186,7 @@ def replay(
     diff: Annotated[Path | None, typer.Option(help="Compare with another recording.", metavar="F2.nfr")] = None,
     stages: Stages = None,
     processes: Processes = None,
+    device: Device = None,
 ) -> int:
     """Play a recording back, bit for bit, and name the first tick that differs; or ask what if."""
     from runtime.playback import PlaybackOptions, play_back
@@ -192,7 +196,7 @@ def replay(
         return print_diff(diff, path, recover=recover)
     return play_back(
         PlaybackOptions(
-            path, verify, recover, video, world, from_tick, to_tick, quality, weights, report, stages, processes
+            path, verify, recover, video, world, from_tick, to_tick, quality, weights, report, stages, processes, device
         )
     )
 
@@ -207,12 +211,16 @@ def synctest(
     seed: Seed = 0,
     script: Annotated[str | None, typer.Option(help="A script; or the name of the world's own.", metavar="F")] = None,
     bot: Annotated[str | None, typer.Option(help="A bot: wander (the default) or idle.", metavar="NAME")] = None,
+    stages: Stages = None,
+    processes: Processes = None,
     as_json: AsJson = False,
 ) -> int:
     """Save, go on, roll back, do it again: name the first tick and part of the state that differ."""
     from runtime.synctest_command import SyncTestOptions, run_synctest
 
-    return run_synctest(SyncTestOptions(world, depth, ticks, seed, script, bot, stride, as_json))
+    return run_synctest(
+        SyncTestOptions(world, depth, ticks, seed, script, bot, stride, as_json, stages=stages, processes=processes)
+    )
 
 
 @app.command(name="saves")
@@ -262,11 +270,15 @@ def audit(
         int | None, typer.Option(help="Exit with 1 if an input shows in a later frame than this.", min=1)
     ] = None,
     no_page: Annotated[bool, typer.Option("--no-page", help="Only the JSON document.")] = False,
+    stages: Stages = None,
+    processes: Processes = None,
 ) -> int:
     """Is it interactive, streaming or batch? Three numbers and four answers, with evidence."""
     from tools.audit.command import AuditCommand, run_audit
 
-    return run_audit(AuditCommand(target, claims, out, quick, seed, max_response_frames, not no_page))
+    return run_audit(
+        AuditCommand(target, claims, out, quick, seed, max_response_frames, not no_page, stages, processes)
+    )
 
 
 @app.command()
@@ -290,11 +302,12 @@ def bench(
     world: WorldName = "circuit",
     seconds: Annotated[float, typer.Option(help="How long to measure, in all.", min=1.0, max=3600.0)] = 20.0,
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON document, no table.")] = False,
+    device: Device = None,
 ) -> int:
     """Measure stages, rates and start-up; the last line is one JSON document."""
     from runtime.bench import bench_world
 
-    return bench_world(world, seconds, table=not as_json)
+    return bench_world(world, seconds, table=not as_json, device=device)
 
 
 @app.command()
@@ -366,24 +379,20 @@ def evaluate(
         Path | None, typer.Option(help="The report (default: eval.json beside the weights).", metavar="F.json")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer episodes: minutes become seconds.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also drift, latency, memory and more; takes long.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also a page, with films and curves.", metavar="F.html")] = None,
 ) -> int:
     """Measure a world's quality against its ground truth, on episodes never trained on."""
-    from importlib import import_module
     from importlib.util import find_spec
 
     from runtime.startup import check_folder
 
     found = check_folder(world)
-    module = f"tools.{found.spec.kind}.evaluate"
-    if find_spec("tools") is None or find_spec(f"tools.{found.spec.kind}") is None or find_spec(module) is None:
-        raise NextframeError(f"{found.name} has no evaluation: expected a module {module}")
-    program: Any = import_module(module)
-    # A quick look is no evidence: it goes where it cannot be taken for the one that ships.
-    path = out or (Path("out/eval_quick.json") if quick else found.path / "eval.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report = program.evaluate(found.path, path, quick)
-    program.print_summary(report)
-    return 0 if report["met"] else 1
+    if find_spec("tools") is None:
+        raise NextframeError(f"{found.name} has no evaluation: expected the package tools beside the runtime")
+    from tools.evaluate.command import evaluate_world
+
+    return evaluate_world(found, out, quick=quick, full=full, html=html)
 
 
 def print_outcome(report: dict[str, Any], written: dict[str, Path], max_miss_rate: float | None = None) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from controllers.bindings import Bindings, load_bindings
 from runtime import report as reports
 from runtime.core import DisplayError, MonotonicClock
+from runtime.device_part import Placement, placement
 from runtime.drift_part import drift_choice
 from runtime.input import InputLatch
 from runtime.load import parse_load
@@ -25,7 +26,6 @@ from runtime.parts import check_recording_path, quality_choice
 from runtime.registry import WorldFolder
 from runtime.screen import Screen
 from runtime.session import SessionOptions, run_session
-from runtime.stage_part import stage_choice
 from runtime.startup import (
     OpenWorld,
     StartUp,
@@ -63,13 +63,14 @@ class PlayOptions:
     drift: str | None = None
     stages: str | None = None
     processes: int | None = None
+    device: str | None = None
 
 
 def play_world(options: PlayOptions, startup: StartUp) -> int:
     """Play in a window until the player quits; headless for half a minute where there is no display."""
     found = check_folder(options.world, side_by_side=options.side_by_side)
     drift_choice(options.drift, found, side_by_side=options.side_by_side)
-    stage_choice(options.stages, options.processes, found, side_by_side=options.side_by_side)
+    _placement_of(options, found)
     bindings = load_bindings(found.spec.action_space(), options.bindings)
     check_recording_path(options.record, overwrite=options.overwrite)
     if options.prompt is not None:
@@ -83,6 +84,10 @@ def play_world(options: PlayOptions, startup: StartUp) -> int:
     except DisplayError as error:
         print(f"No window here: {str(error).rpartition('; ')[0] or error}.")
     return _play_headless(options, found, startup)
+
+
+def _placement_of(options: PlayOptions, found: WorldFolder) -> Placement:
+    return placement(options, found, side_by_side=options.side_by_side)
 
 
 def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -> int:
@@ -113,6 +118,7 @@ def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -
         drift=options.drift,
         stages=options.stages,
         processes=options.processes,
+        device=options.device,
     )
     outcome = run_session(session, startup)
     print_outcome(outcome.report, outcome.written)
@@ -154,9 +160,10 @@ def _load_behind(
 
     def load() -> OpenWorld:
         drift = drift_choice(options.drift, found, side_by_side=options.side_by_side)
+        place = _placement_of(options, found)
         return open_world(
             found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False, drift=drift,
-            stages=stage_choice(options.stages, options.processes, found, side_by_side=options.side_by_side),
+            stages=place.stages, device=place.device,
         )  # fmt: skip
 
     screen.panel.say(f"loading {found.name} …", seconds=60)

@@ -17,6 +17,7 @@ from runtime.aftercare import RecordedAftercare, drift_action
 from runtime.album import Pictures
 from runtime.controls import SessionControls
 from runtime.core import Clock, FixedClock, Frame, ReplayError, Snapshot, World
+from runtime.device_part import AS_ITS_FILE_SAYS, AsksForAPlace, placement
 from runtime.display import NullDisplay
 from runtime.drift_part import OFF, REMEDIES
 from runtime.governor import TraceGovernor
@@ -31,7 +32,6 @@ from runtime.replay import (
     load_snapshot,
     read_replay,
 )
-from runtime.stage_part import stage_choice
 from runtime.startup import OpenWorld, StartUp, check_folder, open_world, patience
 from runtime.terminal import INTERRUPTED, OnEveryTick, Signals, progress_bar
 from runtime.video import VideoWriter
@@ -45,7 +45,8 @@ class PlaybackOptions:
 
     `from_tick`, `to_tick`: only these ticks, the last one not included. `quality` (denoise steps of every tick) and
     `weights` (another world's folder) make it a what-if run; `report` is where that writes its JSON.
-    `stages`, `processes`: play it over several processes, see `runtime.stage_part`.
+    `stages`, `processes`: play it over several processes, see `runtime.stage_part`. `device`: see
+    `runtime.device_part`.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class PlaybackOptions:
     report: Path | None = None
     stages: str | None = None
     processes: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def play_back(options: PlaybackOptions) -> int:
 
         return run_what_if(options, replay, span)
     clock = FixedClock()
-    opened = open_recorded(replay.header, options.world, clock, stages=options.stages, processes=options.processes)
+    opened = open_recorded(replay.header, options.world, clock, wanted=options)
     with ExitStack() as stack:
         stack.callback(opened.world.close)
         check_fits(replay, opened.info)
@@ -184,14 +186,14 @@ def open_recorded(
     world: str | None,
     clock: Clock,
     *,
-    stages: str | None = None,
-    processes: int | None = None,
+    wanted: AsksForAPlace = AS_ITS_FILE_SAYS,
 ) -> OpenWorld:
     """The world of a recording, as it was opened then: with the threads, on which the result of a sum depends, and with
     a drift monitor if that was a part of the state."""
     side_by_side = header.environment.get("side_by_side") == 1
     found = check_folder(world or header.world, side_by_side=side_by_side)
     threads, drift = header.environment.get("threads"), header.environment.get("drift")
+    place = placement(wanted, found, side_by_side=side_by_side)
     with patience(f"loading {found.name}"):
         return open_world(
             found,
@@ -201,7 +203,8 @@ def open_recorded(
             side_by_side=side_by_side,
             threads=threads if isinstance(threads, int) and 1 <= threads <= MAX_THREADS else None,
             drift=str(drift) if drift in REMEDIES else OFF,
-            stages=stage_choice(stages, processes, found, side_by_side=side_by_side),
+            stages=place.stages,
+            device=place.device,
         )
 
 

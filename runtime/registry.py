@@ -49,22 +49,28 @@ def find_world(name: str) -> WorldFolder:
     return WorldFolder(folder.name, folder, load_yaml(folder / "world.yaml", WorldSpec))
 
 
-def load_world(found: WorldFolder, clock: Clock | None = None, *, side_by_side: bool = False) -> World:
-    """Build the world; imports torch only for worlds that need it."""
+def load_world(
+    found: WorldFolder, clock: Clock | None = None, *, side_by_side: bool = False, device: str = "cpu"
+) -> World:
+    """Build the world; imports torch only for worlds that need it. `device`: as `runtime.device_part` checked it."""
     text = read_text(found.path / "world.yaml")
     if found.spec.kind == "toy":
         from worlds.toy.world import ToyWorld
 
         return ToyWorld(clock)
     if found.spec.kind == "circuit":
-        return _load_circuit(found, text, clock, side_by_side)
+        return _load_circuit(found, text, clock, side_by_side, device)
+    if found.spec.kind == "drive":
+        return _load_drive(found, text, clock, side_by_side, device)
     if found.spec.kind == "pixels":
         from worlds import pixels
 
         weights = pixels.weights_sha256(found.path, found.spec.weights)
         info = world_info(found.spec, config_text=text, weights_sha256=weights)
         return pixels.build(info, found.path, found.spec.weights, found.spec.parameters, clock)
-    raise ConfigError(f"{found.path / 'world.yaml'}: kind: expected toy, circuit or pixels, got {found.spec.kind!r}")
+    raise ConfigError(
+        f"{found.path / 'world.yaml'}: kind: expected toy, circuit, drive or pixels, got {found.spec.kind!r}"
+    )
 
 
 def own_bindings(name: str) -> Path | None:
@@ -73,13 +79,26 @@ def own_bindings(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _load_circuit(found: WorldFolder, text: str, clock: Clock | None, side_by_side: bool) -> World:
+def _load_circuit(found: WorldFolder, text: str, clock: Clock | None, side_by_side: bool, device: str) -> World:
     from worlds.circuit import world as circuit
 
     info: WorldInfo = world_info(found.spec, config_text=text, weights_sha256=circuit.weights_sha256(found.path))
-    neural = circuit.build(info, found.path, found.synonyms, clock)
+    neural = circuit.build(info, found.path, found.synonyms, clock, device=device)
     if not side_by_side:
         return neural
     from worlds.circuit.teacher import SideBySide, TeacherWorld
 
     return SideBySide(neural, TeacherWorld(info, found.synonyms, clock, circuit.origins(found.path)))
+
+
+def _load_drive(found: WorldFolder, text: str, clock: Clock | None, side_by_side: bool, device: str) -> World:
+    from worlds.drive import world as drive
+
+    info: WorldInfo = world_info(found.spec, config_text=text, weights_sha256=drive.weights_sha256(found.path))
+    neural = drive.build(info, found.path, found.synonyms, clock, device=device)
+    if not side_by_side:
+        return neural
+    from worlds.circuit.teacher import SideBySide
+    from worlds.drive.teacher import TeacherWorld
+
+    return SideBySide(neural, TeacherWorld(info, found.synonyms, clock, drive.origins(found.path)))

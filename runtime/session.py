@@ -16,6 +16,7 @@ from runtime.ahead_part import AheadPart
 from runtime.album import Album, AlbumOptions, Pictures
 from runtime.controls import SessionControls
 from runtime.core import Clock, FixedClock, MonotonicClock
+from runtime.device_part import placement
 from runtime.display import NullDisplay
 from runtime.drift_part import DriftPart, drift_choice
 from runtime.governor_state import governor_state, restore_governor
@@ -33,7 +34,7 @@ from runtime.parts import (
     write_report,
 )
 from runtime.saves import default_folder, load_slot, save_slot, saved_state
-from runtime.stage_part import stage_choice, stages_report
+from runtime.stage_part import stages_report
 from runtime.startup import StartUp, check_folder, open_world, patience
 from runtime.terminal import OnEveryTick, Signals, progress_bar
 
@@ -44,7 +45,7 @@ class SessionOptions:
 
     `quality`: adaptive, fixed:STEPS or trace:FILE; `steps` is short for fixed. `load`: cost to put into every tick,
     as `runtime.load_text` reads it. `ahead`: begin ticks on guessed input while waiting.
-    `stages`, `processes`: over several processes, see `runtime.stage_part`.
+    `stages`, `processes`: over several processes, see `runtime.stage_part`. `device`: see `runtime.device_part`.
     `drift`: off, log, renoise or reanchor; log where there is a drift bank when not given.
     """
 
@@ -78,6 +79,7 @@ class SessionOptions:
     drift: str | None = None
     stages: str | None = None
     processes: int | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,9 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
     found = check_folder(options.world, side_by_side=options.side_by_side)
     controller = make_controller(options, found)
     quality = quality_choice(options.quality, options.steps, found.spec.ladder, timeless=options.clock == "fixed")
-    drift_action, stages = (
+    drift_action, place = (
         drift_choice(options.drift, found, side_by_side=options.side_by_side),
-        stage_choice(options.stages, options.processes, found, side_by_side=options.side_by_side),
+        placement(options, found, side_by_side=options.side_by_side),
     )
     shape = None if options.load is None else parse_load(options.load)
     check_recording_path(options.record, overwrite=options.overwrite)
@@ -115,7 +117,7 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         with patience(f"loading {found.name}"):
             opened = open_world(
                 found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, drift=drift_action,
-                stages=stages,
+                stages=place.stages, device=place.device,
             )  # fmt: skip
         stack.callback(opened.world.close)
         drift, guard = (

@@ -96,13 +96,26 @@ def layout_for(choice: StageChoice, config: DynamicsConfig, tokenizer: SlotToken
 
     try:
         if choice.text != AUTO:
-            return parse_layout(choice.text, config.layers)
+            layout = parse_layout(choice.text, config.layers)
+            _check_devices(layout)
+            return layout
         processes = choice.processes or 2
         if not 1 <= processes <= config.layers:
             raise LayoutError(f"stages: expected 1 to {config.layers} processes, one a layer at most, got {processes}")
         return balanced(measured_costs(config, tokenizer), auto_devices(processes))
     except LayoutError as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_devices(layout: StageLayout) -> None:
+    """That this machine has the GPUs that are named; of launched processes each sees its own host's."""
+    from model.stage_hosts import launched
+    from runtime.device_part import check_gpu
+
+    for device in layout.devices:
+        kind, _, index = device.partition(":")
+        if kind == "cuda" and launched() is None:
+            check_gpu(f"--stages: {device}", int(index))
 
 
 def auto_devices(processes: int) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from runtime.core import Clock, ConfigError, NextframeError, WeightsError, World, WorldInfo
+from runtime.device_part import device_environment
 from runtime.drift_part import OFF, REMEDIES, bank_sha256, watch
 from runtime.registry import WorldFolder, find_world, load_world
 
@@ -95,7 +96,7 @@ class OpenWorld:
 def check_folder(name: str, *, side_by_side: bool = False) -> WorldFolder:
     """Everything that can be wrong with a world and be seen without loading it."""
     found = find_world(name)
-    if side_by_side and found.spec.kind != "circuit":
+    if side_by_side and found.spec.kind not in {"circuit", "drive"}:
         raise ConfigError(f"--side-by-side: expected a world with a simulator to compare with, {found.name} has none")
     for weights in found.spec.weights:
         path = found.path / weights
@@ -117,19 +118,21 @@ def open_world(
     warm: bool = True,
     drift: str = OFF,
     stages: StageChoice | None = None,
+    device: str = "cpu",
 ) -> OpenWorld:
     """Load, reset and warm a world. `threads`: of the network, what suits the machine when not given.
 
     `drift`: as `runtime.drift_part.drift_choice` gives it. A remedy makes the monitor a part of the state, so it stands
     in the environment: a playback needs it too.
     `stages`: over several processes, which changes no number and so stands in no environment.
+    `device`: as `runtime.device_part.device_choice` gives it.
     `warm=False` leaves that to the thread that will tick: a network's helper threads belong to the one that calls it.
     """
     environment: dict[str, str | int] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": cpu_name(),
-        "device": "cpu",
+        **device_environment(device),
     }
     if found.spec.weights:
         environment.update(prepare_torch(threads))
@@ -137,7 +140,7 @@ def open_world(
         environment["side_by_side"] = 1
     startup.mark("import")
     if stages is None:
-        world = load_world(found, clock, side_by_side=side_by_side)
+        world = load_world(found, clock, side_by_side=side_by_side, device=device)
         watched = world
     else:
         from runtime.stage_part import load_staged

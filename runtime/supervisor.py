@@ -12,7 +12,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
-from runtime.core import Action, Frame, NextframeError, Snapshot, StatePart, TickPlan, TickResult, World
+from runtime.ahead import TickJob
+from runtime.core import (
+    Action,
+    Frame,
+    NextframeError,
+    Snapshot,
+    StatePart,
+    StepGate,
+    TickPlan,
+    TickResult,
+    World,
+    always_open,
+)
 from runtime.forwarding import ForwardingWorld
 from runtime.mishaps import NO_MISHAPS, Mishaps, mishaps_of, plan_again
 
@@ -105,8 +117,15 @@ class SupervisedWorld(ForwardingWorld):
         self._safely(lambda: self._world.restore(snapshot))
         self._go_from(lambda: self._world.restore(snapshot))
 
+    def start(self, action: Action, steps: int | None = None) -> TickJob:
+        """The coming tick in pieces, for worlds that can (`runtime.ahead.StepwiseWorld`)."""
+        return SupervisedTick(self, lambda: _stepwise(self._world).start(action, steps), action)
+
     def advance(self, action: Action, plan: TickPlan) -> TickResult:
-        result = self._safely(lambda: self._world.advance(action, plan))
+        return self.made(action, self._safely(lambda: self._world.advance(action, plan)))
+
+    def made(self, action: Action, result: TickResult) -> TickResult:
+        """A tick that was made, with a commit that is looked after."""
 
         def step() -> Step:
             return Step(action, result.steps_applied, mishaps_of(result))
@@ -119,6 +138,14 @@ class SupervisedWorld(ForwardingWorld):
                 self._take_snapshot()
 
         return replace(result, commit=commit)
+
+    def safely(self, call: Callable[[], T]) -> T:
+        """The call; after a fault the world as it was before the tick that is being made, and the call again."""
+        return self._safely(call)
+
+    @property
+    def fault_count(self) -> int:
+        return self._fault_count
 
     def mend(self, action: str) -> None:
         """A drift action, by its name; see `worlds.neural.NeuralWorld.mend`."""
@@ -214,3 +241,49 @@ class SupervisedWorld(ForwardingWorld):
             f"{noted.what}; restarted, {noted.ticks_again} ticks made again, "
             f"picture held for {noted.restored_ms / 1e3:.1f} s"
         )
+
+
+def _stepwise(world: World) -> Any:
+    """Its `start` is asked for where there is one; a world without is a mistake of whoever asks."""
+    return world
+
+
+class SupervisedTick:
+    """One coming tick in pieces; after a fault it is begun anew and made as far as it was.
+
+    See `runtime.ahead.TickJob`.
+    """
+
+    def __init__(self, world: SupervisedWorld, begin: Callable[[], TickJob], action: Action) -> None:
+        self._world, self._begin, self._action = world, begin, action
+        self._steps_done = 0
+        self._job = world.safely(begin)
+        self._begun_after = world.fault_count
+
+    @property
+    def steps_done(self) -> int:
+        return self._steps_done
+
+    @property
+    def is_current(self) -> bool:
+        return self._begun_after == self._world.fault_count and self._job.is_current
+
+    def denoise(self, steps: int, gate: StepGate) -> None:
+        self._piece(lambda job: job.denoise(steps, gate))
+
+    def decode(self) -> Frame:
+        return self._piece(lambda job: job.decode())
+
+    def result(self) -> TickResult:
+        return self._world.made(self._action, self._piece(lambda job: job.result()))
+
+    def _piece(self, work: Callable[[TickJob], T]) -> T:
+        def whole() -> T:
+            if self._begun_after != self._world.fault_count:
+                self._begun_after, self._job = self._world.fault_count, self._begin()
+                self._job.denoise(self._steps_done, always_open)
+            return work(self._job)
+
+        made = self._world.safely(whole)
+        self._steps_done = self._job.steps_done
+        return made

@@ -12,6 +12,7 @@ from typing import Any
 
 from runtime.core import FixedClock, NextframeError
 from runtime.parts import make_controller
+from runtime.stage_part import stage_choice
 from runtime.startup import StartUp, check_folder, open_world, patience
 from runtime.synctest import Actions, Coverage, Mismatch, SyncTestResult, busy_actions, mixed_plans, synctest
 from runtime.terminal import progress_bar
@@ -27,6 +28,7 @@ class SyncTestOptions:
     """What `nextframe synctest` was asked for. At most one of `script` and `bot`; neither is the bot `wander`.
 
     With a script the actions are the script's alone; with a bot, prompts and resets are added to its actions.
+    `stages`, `processes`: over several processes, see `runtime.stage_part`.
     """
 
     world: str
@@ -39,6 +41,8 @@ class SyncTestOptions:
     as_json: bool = False
     idle: bool = False
     prompt: str | None = None
+    stages: str | None = None
+    processes: int | None = None
 
 
 def run_synctest(options: SyncTestOptions) -> int:
@@ -49,8 +53,9 @@ def run_synctest(options: SyncTestOptions) -> int:
     if options.script is None and options.bot is None:
         options = replace(options, bot="wander")
     controller = make_controller(options, found)
+    stages = stage_choice(options.stages, options.processes, found)
     with patience(f"loading {found.name}"):
-        opened = open_world(found, StartUp(), clock=FixedClock(), seed=options.seed)
+        opened = open_world(found, StartUp(), clock=FixedClock(), seed=options.seed, stages=stages)
     actions: Actions = controller.poll
     if options.bot is not None:
         actions = busy_actions(actions, opened.info.actions, options.seed)

@@ -31,6 +31,8 @@ WIDTH_PX, HEIGHT_PX = 128, 96
 TWO = "denoise:0-2@cpu:0, denoise:2-4@cpu:1"
 THREE = "denoise:0-1@cpu:0, denoise:1-2@cpu:1, denoise:2-4@cpu:2, decode@cpu:1"
 EACH = "denoise:0-1@cpu:0, denoise:1-2@cpu:1, denoise:2-3@cpu:2, denoise:3-4@cpu:3, decode@cpu:3"
+APART = "denoise:0-3@cpu:0, denoise:3-4@cpu:1, decode@cpu:2"
+"""The decoder in a process that runs no layers."""
 PATIENT = StageLimits(hang_s=60.0, spares=False)
 """For what is no test of faults, on a machine that may be busy."""
 PERIOD_NS = 50_000_000

@@ -38,6 +38,7 @@ BY_FILE = {
     "runtime/roofline.py": Rule((ANYTHING,), "composition root: counts a network's operations"),
     "runtime/game.py": Rule((ANYTHING,), "composition root: one windowed session"),
     "runtime/screen.py": Rule((ANYTHING,), "composition root: frame and HUD on the window"),
+    "runtime/device_part.py": Rule((ANYTHING,), "composition root: asks torch which devices are here"),
     "runtime/stage_part.py": Rule((ANYTHING,), "composition root: puts a world over several processes"),
     "runtime/drift_part.py": Rule((ANYTHING,), "composition root: puts a drift monitor beside a world"),
     "runtime/parts.py": Rule((ANYTHING,), "composition root: chooses a session's parts"),

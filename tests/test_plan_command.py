@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from model.stage_layout import parse_layout
 from runtime.cli import run_command
-from tests.plans import profile
+from runtime.registry import find_world
+from runtime.stage_part import stage_choice
+from tests.plans import GB, profile, request
 from tools.plan import validate
+from tools.plan.hardware import Device
 from tools.plan.measure import measure_world, measured_cost
-from tools.plan.profile import read_profile, write_profile
+from tools.plan.planner import candidates
+from tools.plan.predict import Goal, Request
+from tools.plan.profile import Cost, StageCosts, read_profile, write_profile
 from tools.plan.rig import RigSpec, measure_rig
+from tools.plan.words import stages_option
 
 
 def plan(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -44,6 +52,57 @@ def test_the_last_line_of_json_says_all_that_the_table_says(capsys: pytest.Captu
     assert best["stages_option"].startswith("denoise:0-")
     assert len(best["memory_bytes"]) == best["stages"] + best["own_decoder"]
     assert found["one_device"]["latency_ms"]["p50"] < best["latency_ms"]["p50"]
+
+
+def wanted(**changes: Any) -> Request:
+    """Of the four made-up layers, on GPUs unless told; several sessions, so that no mode is left out."""
+    return replace(request(), **{"devices": (Device("h100", 80 * GB),) * 6, "sessions": 6, **changes})
+
+
+MIXED = (Device("h100", 80 * GB), Device("cpu", 16 * GB, 0.5), Device("h100", 80 * GB), Device("cpu", 16 * GB, 0.5))
+MANY_LAYERS = profile(layers=64, costs=StageCosts(layer=Cost(row_ms=1), decode=Cost(row_ms=2)))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(wanted(goal=goal, lossy=lossy, frame_hz=5.0) for goal in Goal for lossy in (False, True)),
+        wanted(devices=(Device("cpu", 16 * GB),) * 3),
+        wanted(devices=(Device("cpu", 16 * GB),), sessions=1),
+        wanted(devices=MIXED),
+        wanted(devices=(Device("h100", 80 * GB),) * 66, profile=MANY_LAYERS, sessions=1),
+    ],
+    ids=lambda asked: f"{asked.goal}-{len(asked.devices)}-{asked.lossy}",
+)
+def test_every_layout_that_is_printed_is_one_that_a_session_accepts(asked: Request) -> None:
+    """The planner's own search, not only what it recommends; read by the one parser, without a word changed."""
+    shapes = {layout for plan, _ in candidates(asked) for layout in plan.layouts}
+    assert {shape.own_decoder for shape in shapes} == ({False, True} if len(asked.devices) > 1 else {False})
+    circuit = find_world("circuit")
+    for shape in shapes:
+        text = stages_option(shape)
+        choice = stage_choice(text, None, circuit)
+        assert choice is not None
+        layout = parse_layout(choice.text, asked.profile.layers)
+        assert str(layout) == text
+        assert [(part.first, part.end) for part in layout.intervals[: shape.stages]] == list(shape.intervals)
+        assert layout.processes == len(shape.devices)
+        assert layout.decode == len(shape.devices) - 1
+        kinds = [device.partition(":")[0] for device in layout.devices]
+        assert kinds == ["cpu" if device.name == "cpu" else "cuda" for device in shape.devices]
+
+
+def test_what_is_recommended_for_the_circuit_is_played_word_for_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    costs = tmp_path / "circuit.json"
+    write_profile(profile(name="circuit", device="cpu", layers=6), costs)
+    _, out, _ = plan(capsys, "circuit", "--profile", str(costs), "--devices", "2", "--sessions", "2")
+    (line,) = [line for line in out.splitlines() if "--stages" in line]
+    stages = line.partition('--stages "')[2].rstrip('"')
+    assert parse_layout(stages, 6).processes <= 2
+    session = ["--ticks", "2", "--idle", "--no-video", "--clock", "fixed", "--out", str(tmp_path)]
+    assert run_command(["run", "circuit", *session, "--stages", stages]) == 0
 
 
 def test_a_limit_that_is_missed_exits_with_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,8 +250,9 @@ def test_files_without_runs_are_refused(tmp_path: Path, text: str) -> None:
     assert validate.main([]) == 2
 
 
+@pytest.mark.slow
 def test_stage_processes_run_for_real_and_more_sessions_show_more_pictures() -> None:
-    """Two processes over gloo that wait for their devices; no duration is held to a number."""
+    """Two processes over gloo that wait for their devices; holds where they also get a processor when they want one."""
     spec = RigSpec(((0, 2), (2, 4)), decode_layers=0, layer_wait_ms=5.0, ticks=6, warm_ticks=2)
     one, two = measure_rig(spec, (1, 2))
     assert two["fps"] > 1.2 * one["fps"], "what one session leaves idle, the other uses"

@@ -17,7 +17,7 @@ from model.stage_network import lane_from, layer_of, load_blocks, table_numbers
 from model.stage_processes import StageStartError
 from model.stages import StagedGenerator, StageWeights
 from tests.networks import finished, random_past
-from tests.staged_worlds import EACH, FOUR, THREE, TWO, staged_generator, store_weights, whole_generator
+from tests.staged_worlds import APART, EACH, FOUR, THREE, TWO, staged_generator, store_weights, whole_generator
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +57,22 @@ def test_four_processes_make_the_frames_and_checksums_of_one(of_four: StagedGene
     assert play(of_four, 12) == play(whole_generator(), 12)
 
 
-@pytest.mark.parametrize(("text", "rows", "window"), [(TWO, 2, 3), (THREE, 1, None)], ids=["two", "three"])
+@pytest.mark.parametrize(
+    ("text", "rows", "window"), [(TWO, 2, 3), (THREE, 1, None), (APART, 1, None)], ids=["two", "three", "apart"]
+)
 def test_two_and_three_processes_do_too(weights: StageWeights, text: str, rows: int, window: int | None) -> None:
     generator = staged_generator(weights, text, rows=rows, window=window)
+    one = whole_generator(rows=rows, window=window)
     try:
-        assert play(generator, 12, rows) == play(whole_generator(rows=rows, window=window), 12, rows)
+        assert play(generator, 12, rows) == play(one, 12, rows)
+        assert repr(generator.snapshot()) == repr(one.snapshot())
+        condition = random_past(8, rows)[1][:, -1]
+        generator.restore(one.snapshot())
+        assert go_on(generator, 2, condition) == go_on(one, 2, condition)
+        if text == APART:
+            read = [{key.partition("/")[0] for key in part["keys"]} for part in generator.processes.opened]
+            assert "tokenizer" not in read[0]
+            assert read[1] == {"tokenizer"}, "it only decodes"
     finally:
         generator.close()
 
@@ -141,6 +152,10 @@ def test_a_layout_is_read_and_written() -> None:
     assert (layout.intervals, layout.decode) == ((Interval(0, 1), Interval(1, 2), Interval(2, 4)), 1)
     assert str(layout) == THREE
     assert str(parse_layout("denoise:0-1@cuda:0,denoise:1-4@cuda:0", 4)) == "denoise:0-4@cuda:0, decode@cuda:0"
+    apart = parse_layout(APART, 4)
+    assert (apart.processes, apart.ring, apart.decode, apart.own_decoder) == (3, 2, 2, 2)
+    assert str(apart) == APART
+    assert layout.own_decoder is None
 
 
 @pytest.mark.parametrize(
@@ -152,7 +167,7 @@ def test_a_layout_is_read_and_written() -> None:
         ("denoise:0-8@cpu:0", "intervals up to layer 6, got up to 8"),
         ("denoise:0-0@cpu:0, denoise:0-6@cpu:1", "at least one layer"),
         ("denoise:0-6@gpu", "a device like cpu:0 or cuda:1, got 'gpu'"),
-        ("denoise:0-6@cpu:0, decode@cpu:1", "a device that runs layers, one of cpu:0"),
+        ("denoise:0-6@cpu:0, decode@1", "a device like cpu:0 or cuda:1, got '1'"),
         ("denoise:0-2@cpu:0, denoise:2-4@cpu:1, denoise:4-6@cpu:0", "layers that do not touch these"),
         ("everything@cpu:0", "expected something like"),
         ("", "expected something like"),

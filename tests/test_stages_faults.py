@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from model.stage_processes import DIED, HUNG, StageFault, StageLimits
+from model.stage_spec import StageSpec
 from model.stages import StageWeights
 from runtime.supervisor import SupervisorLimits, TooManyFaults
 from tests.staged_worlds import (
+    APART,
+    FOUR,
     THREE,
     TWO,
     lives,
@@ -74,6 +78,11 @@ def test_killed_and_stopped_stages_come_back_without_a_bit_lost(weights: StageWe
 
 
 @pytest.mark.slow
+def test_a_process_that_only_decodes_comes_back_too(weights: StageWeights) -> None:
+    assert {row["stage"] for row in rounds(weights, APART, 6, seed=3)} == {1, 2}
+
+
+@pytest.mark.slow
 def test_fifty_rounds_of_killing_and_stopping(weights: StageWeights) -> None:
     found = rounds(weights, THREE, 50, seed=2)
     for name in ("SIGKILL", "SIGSTOP"):
@@ -111,6 +120,37 @@ def test_without_a_supervisor_a_death_is_a_fault(weights: StageWeights) -> None:
             generator.snapshot()
     finally:
         generator.close()
+
+
+NEWLY_IMPORTED = """
+import sys
+import model.stage_link, model.stage_serve
+from model.stage_spec import spec_from
+import torch
+before = set(sys.modules)
+stage = model.stage_serve.Stage(spec_from(sys.argv[1].encode()))
+tokens = torch.zeros(1, stage.config.tokens, stage.config.width)
+stage.layers.commit(tokens, torch.zeros(1, 6 * stage.config.width))
+stage.layers.denoise(tokens, torch.zeros(1, 6 * stage.config.width))
+own = len(set(sys.modules) - before)
+import runtime.config
+print(own, len(set(sys.modules) - before))
+"""
+
+
+def test_a_spare_has_loaded_all_that_a_stage_needs(weights: StageWeights) -> None:
+    """Its first use of something may import hundreds of modules, for a second, while the picture is held; torch's
+    device "meta" does. The control: what a library can bring."""
+    spec = StageSpec(
+        rank=1, devices=("cpu", "cpu"), ring=2, first=2, end=4, config=asdict(FOUR), weights=str(weights.dynamics),
+        rows=1, window=None, threads=1, port=0, parent=0,
+    )  # fmt: skip
+    command = [sys.executable, "-c", NEWLY_IMPORTED, spec.as_line().decode()]
+    root = Path(__file__).resolve().parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=600, check=True)
+    stage, control = map(int, done.stdout.split())
+    assert stage < 10
+    assert control > 50
 
 
 ORPHAN = """

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from runtime.core import Action, NextframeError, TickPlan, TickResult
+from runtime.ahead import TickJob
+from runtime.core import Action, Frame, NextframeError, StepGate, TickPlan, TickResult, World, always_open
 from runtime.forwarding import ForwardingWorld
 from runtime.supervisor import SupervisedWorld, SupervisorLimits, TooManyFaults
+from tests.staged_worlds import whole_world
 from worlds.toy.world import ToyWorld
 
 PERIOD_NS = 50_000_000
@@ -20,8 +25,8 @@ class WorkerGone(Exception):  # noqa: N818 - as what it stands for
 class Fragile(ForwardingWorld):
     """A toy world whose worker is gone whenever a name is in `breaks`; `restart` loses all state."""
 
-    def __init__(self) -> None:
-        super().__init__(ToyWorld())
+    def __init__(self, world: World | None = None) -> None:
+        super().__init__(world or ToyWorld())
         self.breaks: list[str] = []
         self.broken = False
         self.restarts = 0
@@ -161,6 +166,84 @@ def test_the_picture_that_was_held_is_counted_in_whole_periods() -> None:
     go(world, 0, 1)
     assert world.as_report()["held_frames"] == 2
     assert world.faults[0].restored_ms == 125.0
+
+
+# --- a tick in pieces ---------------------------------------------------------------------------------------------
+
+
+class FragilePieces(Fragile):
+    """A neural world whose tick is made in pieces, with a worker that is gone at one of them."""
+
+    def __init__(self) -> None:
+        super().__init__(whole_world())
+
+    def start(self, action: Action, steps: int | None = None) -> TickJob:
+        self._break("start")
+        world: Any = self._world
+        return BreakableTick(world.start(action, steps), self._break)
+
+
+class BreakableTick:
+    def __init__(self, job: TickJob, might_break: Callable[[str], None]) -> None:
+        self._job, self._might_break = job, might_break
+
+    @property
+    def steps_done(self) -> int:
+        return self._job.steps_done
+
+    @property
+    def is_current(self) -> bool:
+        return self._job.is_current
+
+    def denoise(self, steps: int, gate: StepGate) -> None:
+        self._might_break(f"denoise {steps}")
+        self._job.denoise(steps, gate)
+
+    def decode(self) -> Frame:
+        self._might_break("decode")
+        return self._job.decode()
+
+    def result(self) -> TickResult:
+        self._might_break("result")
+        return self._job.result()
+
+
+def in_pieces(world: Any, first: int, end: int) -> list[tuple[bytes, int]]:
+    made = []
+    for tick in range(first, end):
+        job = world.start(action_at(tick, world), 4)
+        job.denoise(1, always_open)
+        job.denoise(2, always_open)
+        job.decode()
+        assert (job.steps_done, job.is_current) == (2, True)
+        result = job.result()
+        result.commit()
+        made.append((result.frames[0].tobytes(), world.checksum()))
+    return made
+
+
+@pytest.mark.parametrize("piece", ["start", "denoise 1", "denoise 2", "decode", "result"])
+def test_a_fault_in_a_piece_of_a_tick_loses_nothing(piece: str) -> None:
+    fragile, twin = FragilePieces(), whole_world()
+    world = SupervisedWorld(fragile, WorkerGone, fragile.restart, period_ns=PERIOD_NS)
+    twin.reset(7)
+    world.reset(7)
+    before = in_pieces(world, 0, 2)
+    fragile.breaks = [piece]
+    assert before + in_pieces(world, 2, 4) == in_pieces(twin, 0, 4)
+    assert fragile.restarts == 1
+    assert len(world.faults) == 1
+
+
+def test_a_tick_begun_before_a_fault_elsewhere_is_worth_nothing() -> None:
+    fragile = FragilePieces()
+    world = SupervisedWorld(fragile, WorkerGone, fragile.restart, period_ns=PERIOD_NS)
+    world.reset(7)
+    begun = world.start(action_at(0, world), 2)
+    assert begun.is_current
+    fragile.breaks = ["checksum"]
+    world.checksum()
+    assert not begun.is_current
 
 
 def test_other_errors_are_nobody_elses_business() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.core import ActionSpace, Clock, MonotonicClock, NextframeError
+from runtime.stage_part import StageChoice, load_staged, stage_choice
 from runtime.startup import WorldFolder, check_folder, cpu_name, load_world, prepare_torch
 from tools.audit.claims import Claims, load_claims
 from tools.audit.measure import examine
@@ -39,6 +40,7 @@ class AuditCommand:
 
     `target`: a world's name or folder, `python:module:factory`, or `process:COMMAND`. `out`: a folder for audit.json
     and audit.html. `max_response_frames`: a response later than this frame is a failure (1: the next frame).
+    `stages`, `processes`: a world over several processes, see `runtime.stage_part`.
     """
 
     target: str
@@ -48,6 +50,8 @@ class AuditCommand:
     seed: int = 0
     max_response_frames: int | None = None
     page: bool = True
+    stages: str | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def run_audit(command: AuditCommand, say: Say = print, progress: Say = lambda te
         )
     claims = load_claims(command.claims) if command.claims else Claims("", "", ())
     clock = MonotonicClock()
-    subject = subject_of(command.target, clock)
+    subject = subject_of(command.target, clock, command.stages, command.processes)
     options = AuditOptions(quick=command.quick, seed=command.seed, clock=clock, truth=subject.truth)
     evidence = examine(subject.factory, options, progress)
     findings = findings_of(evidence)
@@ -112,8 +116,10 @@ def summary(document: Mapping[str, Any]) -> list[str]:
 # --- targets by name ---------------------------------------------------------------------------------------------
 
 
-def subject_of(name: str, clock: Clock) -> Subject:
+def subject_of(name: str, clock: Clock, stages: str | None = None, processes: int | None = None) -> Subject:
     """From a name to something that can be opened. NextframeError for a name that means nothing."""
+    if name.startswith((PYTHON, PROCESS)) and (stages is not None or processes is not None):
+        raise NextframeError(f"--stages: expected a world, {name} has no layers that could be placed from here")
     machine: dict[str, object] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -124,13 +130,14 @@ def subject_of(name: str, clock: Clock) -> Subject:
     if name.startswith(PROCESS):
         return Subject(process_factory(name.removeprefix(PROCESS), clock), None, machine)
     found = check_folder(name)
+    choice = stage_choice(stages, processes, found)
     if found.spec.weights:
         machine |= {"device": "cpu", **prepare_torch()}
-    return Subject(lambda: WorldTarget(_warm(found, clock), clock), truth_of(found, clock), machine)
+    return Subject(lambda: WorldTarget(_warm(found, clock, choice), clock), truth_of(found, clock), machine)
 
 
-def _warm(found: WorldFolder, clock: Clock) -> Any:
-    world = load_world(found, clock)
+def _warm(found: WorldFolder, clock: Clock, stages: StageChoice | None) -> Any:
+    world = load_world(found, clock) if stages is None else load_staged(found, stages, clock)
     world.warm_up()
     return world
 

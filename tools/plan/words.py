@@ -5,8 +5,12 @@ Owns the wording. Every number comes from `planner`.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from model.stage_layout import Interval, StageLayout
+from tools.plan.hardware import Device
 from tools.plan.layout import Layout, memory_bytes
 from tools.plan.planner import Answer
 from tools.plan.predict import Goal, Plan, Request
@@ -27,9 +31,22 @@ def intervals(layout: Layout) -> str:
 
 
 def stages_option(layout: Layout) -> str:
-    """The layout as `--stages` takes it: layers `first-end`, `end` not included, on devices in the order given."""
-    parts = [f"denoise:{first}-{end}@{at}" for at, (first, end) in enumerate(layout.intervals)]
-    return ", ".join([*parts, f"decode@{len(layout.devices) - 1}"])
+    """One replica as `--stages` takes it (docs/stages.md has the grammar): its devices counted from 0 for each kind,
+    a processor where its name begins with cpu, else a GPU."""
+    names = _torch_devices(layout.devices)
+    placed = tuple(Interval(first, end) for first, end in layout.intervals)
+    alone = (Interval(placed[-1].end, placed[-1].end),) * layout.own_decoder
+    return str(StageLayout((*placed, *alone), names, len(names) - 1))
+
+
+def _torch_devices(devices: Sequence[Device]) -> tuple[str, ...]:
+    seen: Counter[str] = Counter()
+    names = []
+    for device in devices:
+        kind = "cpu" if device.name.startswith("cpu") else "cuda"
+        names.append(f"{kind}:{seen[kind]}")
+        seen[kind] += 1
+    return tuple(names)
 
 
 def short(plan: Plan) -> str:
@@ -78,6 +95,7 @@ def sentences(answer: Answer) -> list[str]:
         f"Recommended: {best.shape.mode}, {kind(best)}, rows in a forward: {best.shape.rows}, {used}; "
         f"layers {intervals(best.shape)}; fullest device {best.memory_bytes / 1e9:.2f} GB, "
         f"{100 * best.memory_share:.0f} % of it.",
+        f'In a session, one replica: --stages "{stages_option(best.shape)}"',
         _against_one(answer),
         *_missed(answer),
         *_late(best, request),

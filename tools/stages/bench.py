@@ -2,6 +2,7 @@
 
     python -m tools.stages.bench                         # auto layouts of 1, 2 and 3 processes
     python -m tools.stages.bench --stages "denoise:0-2@cpu:0, denoise:2-6@cpu:1, decode@cpu:1" --out runs.json
+    python -m tools.stages.bench --device cuda           # with a GPU: on it, beside it, and over several where they are
 
 Prints a table; the last line is one JSON document. `--out` keeps the runs in the form that `tools.plan.validate` reads.
 Stage costs are measured apart from the run, one pass after the other. Latency is from the beginning of a tick to its
@@ -25,6 +26,11 @@ from runtime.stage_part import AUTO, StageChoice, load_staged
 from runtime.startup import prepare_torch
 
 SCHEMA = "nextframe.stages/1"
+ON_ONE_GPU = (
+    "denoise:0-6@cuda:0", "denoise:0-3@cuda:0, denoise:3-6@cpu:0, decode@cuda:0", "denoise:0-6@cpu:0, decode@cuda:0",
+)  # fmt: skip
+"""All of it on the GPU; half of the layers elsewhere, over gloo through the host; only the decoder there."""
+OVER_TWO_GPUS = "denoise:0-3@cuda:0, denoise:3-6@cuda:1, decode@cuda:1"
 WARM_TICKS, PINGS, PASSES = 40, 100, 60
 
 
@@ -55,7 +61,7 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
     finally:
         world.close()
     run = {
-        "layout": [[part.first, part.end] for part in layout.intervals],
+        "layout": [[part.first, part.end] for part in layout.intervals if part.layers],
         "sessions": 1,
         "denoise_steps": steps,
         "stage_ms": stage_ms,
@@ -68,6 +74,16 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
         "run": run, "stages": str(layout), "ticks": ticks, "latency_p99_ms": ranked[int(0.99 * (len(ranked) - 1))],
         "weights_bytes": opened,
     }  # fmt: skip
+
+
+def layouts_for(device: str, gpus: int) -> tuple[list[StageChoice], list[dict[str, str]]]:
+    """What is measured when no layout is named, and what is left out and why."""
+    if device == "cpu":
+        return [StageChoice(AUTO, processes) for processes in (1, 2, 3)], []
+    chosen = [StageChoice(text) for text in ON_ONE_GPU]
+    if gpus >= 2:
+        return [*chosen, StageChoice(OVER_TWO_GPUS)], []
+    return chosen, [{"stages": OVER_TWO_GPUS, "skipped": f"NCCL needs a GPU for each process, here are {gpus}"}]
 
 
 def stage_costs(world: Any, steps: int) -> dict[str, Any]:
@@ -103,7 +119,7 @@ def stage_costs(world: Any, steps: int) -> dict[str, Any]:
 
 def hop(generator: Any) -> dict[str, float]:
     """One message from a process to the next: the ring's time over the number of its hops."""
-    processes = generator.layout.processes
+    processes = generator.layout.ring
     if processes == 1:
         return {"latency_ms": 0.0, "bytes": 0.0}
     before = generator.ring.bytes_sent
@@ -113,10 +129,14 @@ def hop(generator: Any) -> dict[str, float]:
 
 
 def median_ms(work: Callable[[], object], repeats: int = 30) -> float:
+    import torch
+
     taken_ms = []
     for _ in range(repeats + 2):
         began_ns = time.perf_counter_ns()
         work()
+        if torch.cuda.is_initialized():  # it was only launched
+            torch.cuda.synchronize()
         taken_ms.append((time.perf_counter_ns() - began_ns) / 1e6)
     return statistics.median(taken_ms[2:])
 
@@ -139,17 +159,24 @@ def main() -> int:
     parser.add_argument("--ticks", type=int, default=200, help="measured ticks of each layout (default 200)")
     parser.add_argument("--steps", type=int, default=4, help="denoise steps of a tick (default 4)")
     parser.add_argument("--out", type=Path, help="keep the runs there, for tools.plan.validate")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what to measure without --stages")
     options = parser.parse_args()
-    choices = [StageChoice(text) for text in options.stages or []] or [StageChoice(AUTO, n) for n in (1, 2, 3)]
     environment = prepare_torch(1)
+    import torch
+
+    choices, left_out = layouts_for(options.device, torch.cuda.device_count())
+    if options.stages:
+        choices, left_out = [StageChoice(text) for text in options.stages], []
     try:
         found = [measure(choice, options.ticks, options.steps) for choice in choices]
     except NextframeError as error:
         parser.exit(error.exit_code, f"{error}\n")
     print(table(found))
+    for one in left_out:
+        print(f"{one['stages']}: skipped: {one['skipped']}")
     if options.out is not None:
         options.out.write_text(json.dumps([one["run"] for one in found], indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({"schema": SCHEMA, "environment": environment, "layouts": found}))
+    print(json.dumps({"schema": SCHEMA, "environment": environment, "layouts": found, "left_out": left_out}))
     return 0
 
 
