@@ -1,0 +1,96 @@
+"""`nextframe eval WORLD --full`: adds the general sections to a world's own evaluation, and writes the page.
+
+Owns what the command does after the world's own gates. Knows no measure.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from runtime.core import NextframeError
+from runtime.registry import WorldFolder, load_world
+from tools.evaluate.page import write_page
+from tools.evaluate.sections import FULL, QUICK, Films, evaluate_pair, gates, print_sections
+from tools.evaluate.worlds import pair_of
+
+SCHEMA = "nextframe.eval/1"
+
+
+def evaluate_world(found: WorldFolder, out: Path | None, *, quick: bool, full: bool, html: Path | None) -> int:
+    """The whole command; returns its exit code, 0 if every gate that was measured is met.
+
+    Without `out` the report goes beside the weights; but a quick look is no evidence, so it goes where it cannot be
+    taken for the one that ships. NextframeError: a world without an evaluation, or a file that cannot be written.
+    """
+    path = out or (Path("out/eval_quick.json") if quick else found.path / "eval.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    module = f"tools.{found.spec.kind}.evaluate"
+    own = find_spec(f"tools.{found.spec.kind}") is not None and find_spec(module) is not None
+    if not own and not full:
+        raise NextframeError(f"{found.name} has no gates of its own: expected a module {module}; ask for --full")
+    if own:
+        program: Any = import_module(module)
+        report = program.evaluate(found.path, path, quick)
+        program.print_summary(report)
+    else:
+        report = bare_report(found, quick)
+    films: Films = {}
+    if full:
+        report, films = add_full(found, report, path)
+    return finish(report, films, html)
+
+
+def add_full(found: WorldFolder, report: dict[str, Any], path: Path) -> tuple[dict[str, Any], Films]:
+    """The report with the full sections, `full_gates` and `full_met`, written to `path`; and the pictures.
+
+    A run that was stopped goes on with the drift sessions that are still to do: they are kept beside `path` until the
+    report is written. NextframeError: no teacher, or a file that cannot be written.
+    """
+    pair = pair_of(found)
+    kept = path.with_suffix(".drift.partial.json")
+    sections, films = evaluate_pair(
+        pair, QUICK if report["quick"] else FULL, kept=kept, identity=report["weights_sha256"], say=_say
+    )
+    full_gates = gates(sections)
+    report |= sections | {
+        "full_gates": full_gates,
+        "full_met": all(row["met"] is not False for row in full_gates.values()),
+    }
+    save(report, path)
+    kept.unlink(missing_ok=True)
+    return report, films
+
+
+def bare_report(found: WorldFolder, quick: bool) -> dict[str, Any]:
+    """What every report says, for a world that has no gates of its own."""
+    world = load_world(found)
+    sha256 = world.info.weights_sha256
+    world.close()
+    return {"schema": SCHEMA, "world": found.name, "quick": quick, "weights_sha256": sha256, "gates": {}, "met": True}
+
+
+def save(report: Mapping[str, Any], path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise NextframeError(f"{path}: expected a place to write the report: {error.strerror}") from error
+
+
+def finish(report: Mapping[str, Any], films: Films, html: Path | None) -> int:
+    """Print the full gates, write the page if asked, and say by the exit code whether all gates are met."""
+    if "full_gates" in report:
+        print_sections(report)
+    if html is not None:
+        print(f"page: {write_page(report, films, html)}")
+    return 0 if report["met"] and report.get("full_met", True) else 1
+
+
+def _say(text: str) -> None:
+    print(f"eval: {text}", file=sys.stderr, flush=True)

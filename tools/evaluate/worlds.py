@@ -1,0 +1,41 @@
+"""From a world's folder to the pair that is measured: the table of worlds that have a teacher.
+
+Owns the table. A world with adapters of its own (rows in one pass, somebody who drives) names them here; any other
+that has a teacher behind the world contract is measured through it, one row at a time.
+"""
+
+from __future__ import annotations
+
+from runtime.core import NextframeError, World
+from runtime.registry import WorldFolder, load_world
+from tools.evaluate.players import Palette
+from tools.evaluate.subjects import Pair, WorldRows
+
+
+def pair_of(found: WorldFolder) -> Pair:
+    """NextframeError for a world without a teacher; WeightsError for one whose weights are missing."""
+    if found.spec.kind == "circuit":
+        from tools.evaluate import circuit
+
+        return circuit.pair(found.path)
+    if found.spec.kind in ("drive", "toy"):
+        return plain_pair(found.name, load_world(found), teacher_of(found))
+    raise NextframeError(
+        f"{found.name}: expected a world with a teacher to measure it against (circuit, drive, toy), got a world of "
+        f"kind {found.spec.kind}; its eval.json says what was measured when it was trained"
+    )
+
+
+def plain_pair(name: str, world: World, teacher: World, window_ticks: int | None = None) -> Pair:
+    """Two worlds behind the contract, whose equal seeds begin in the same situation."""
+    return Pair(name, WorldRows(world), WorldRows(teacher), Palette(world.info.actions), window_ticks)
+
+
+def teacher_of(found: WorldFolder) -> World:
+    """The ground truth of a world, behind the world contract. The toy is its own."""
+    if found.spec.kind == "toy":
+        return load_world(found)
+    from worlds.drive import world as drive
+    from worlds.drive.teacher import TeacherWorld
+
+    return TeacherWorld(load_world(found).info, found.synonyms, None, drive.origins(found.path))
