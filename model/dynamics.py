@@ -36,6 +36,9 @@ class DynamicsConfig:
 
     `taus`: noise level before each denoise step; every rung is a prefix of them.
     `temperature`: scale of the first noise when sampling; below 1 samples lie nearer the likeliest frame.
+    `coast`: a pose is predicted as a change of the last one (0), or of where its motion would carry it (1).
+    `rolls`: where the scene says how fast slot 0 goes forwards and sideways, and its place's units a tick for one of
+    each; its place is then carried by that. `settles`: how many of the scene's numbers a prompt pulls; all if None.
     """
 
     scene_dim: int = 12
@@ -48,6 +51,9 @@ class DynamicsConfig:
     ladder: tuple[int, ...] = (1, 2, 4)
     taus: tuple[float, ...] = (0.0, 0.5, 0.75, 0.9)
     temperature: float = 0.3
+    coast: float = 0.0
+    rolls: tuple[int, int, float, float] | None = None
+    settles: int | None = None
 
     @property
     def tokens(self) -> int:
@@ -84,8 +90,9 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class Known(NamedTuple):
     """What denoising knows before its first step and what stays the same in all of them, per frame.
 
-    `scene_last` `(..., scene_dim)` and `slots_last` `(..., slots, 6)`: the last committed frame. `away`: how far its
-    scene is from where the prompt would settle. `scene_token`, `slot_tokens`: their share of the noisy tokens.
+    `scene_last` `(..., scene_dim)` and `slots_last` `(..., slots, 6)`: the last committed frame, its poses carried on
+    by `coast`. `away`: how far its scene is from where the prompt would settle. `scene_token`, `slot_tokens`: their
+    share of the noisy tokens.
     """
 
     scene_last: Tensor
@@ -162,13 +169,28 @@ class Dynamics(nn.Module):
         c = 2 * self.config.scene_dim
         (scene_last, slots_last), (scene_before, slots_before) = self.split(last), self.split(before)
         away = self.settled(condition) - scene_last
+        if self.config.settles is not None:
+            away = torch.cat([away[..., : self.config.settles], torch.zeros_like(away[..., self.config.settles :])], -1)
         parts = torch.cat([scene_last, (scene_last - scene_before) * MOTION_GAIN, away], -1)
         scene_token = F.linear(parts, self.noisy_scene.weight[:, c:], self.noisy_scene.bias)
         features = slot_features(slots_last, slots_before)
         weight = self.noisy_slot.weight[:, 2 * SLOT_DIM : 2 * SLOT_DIM + SLOT_FEATURES]
         slot_tokens = F.linear(features, weight, self.noisy_slot.bias)
         kind = self.kind[1]
-        return Known(scene_last, slots_last, away, (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:])
+        base = self.carried(scene_last, slots_last, slots_before) if self.config.coast else slots_last
+        return Known(scene_last, base, away, (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:])
+
+    def carried(self, scene: Tensor, slots: Tensor, before: Tensor) -> Tensor:
+        """Slots with their poses where motion alone would carry them by the coming frame."""
+        poses = slots[..., :4] + self.config.coast * (slots - before)[..., :4]
+        if self.config.rolls is not None:
+            forwards, sideways, unit, side_unit = self.config.rolls
+            ahead, aside = scene[..., forwards] * unit, scene[..., sideways] * side_unit
+            cos, sin = slots[..., 0, 2], slots[..., 0, 3]
+            place = slots[..., 0, :2] + torch.stack([ahead * cos - aside * sin, ahead * sin + aside * cos], -1)
+            first = torch.cat([place, poses[..., 0, 2:]], -1)[..., None, :]
+            poses = torch.cat([first, poses[..., 1:, :]], -2)
+        return torch.cat([poses, slots[..., 4:]], -1)
 
     def noisy_tokens(self, noisy: Tensor, estimate: Tensor, known: Known) -> Tensor:
         """Tokens of the coming frame: its noisy latent and the estimate so far, upon what is known."""

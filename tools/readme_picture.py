@@ -1,10 +1,12 @@
-"""Make the README's animated picture: the tour, played by the network, `docs/play.webp`.
+"""Make the README's animated pictures: a world's tour, played by its network.
 
-python -m tools.readme_picture
+python -m tools.readme_picture                                    # circuit, docs/play.webp
+python -m tools.readme_picture --world drive --to docs/drive.webp
 """
 
 from __future__ import annotations
 
+import argparse
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,20 +22,25 @@ TICKS, EVERY = 1100, 4
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--world", default="circuit")
+    parser.add_argument("--to", type=Path, default=Path("docs/play.webp"))
+    parser.add_argument("--ticks", type=int, default=TICKS)
+    parser.add_argument("--scale", type=int, default=2)
+    options = parser.parse_args()
     prepare_torch()
-    world = load_world(find_world("circuit"))
-    script = load_script(WORLDS_FOLDER / "circuit" / "scripts" / "tour.yaml", world.info.actions)
+    world = load_world(find_world(options.world))
+    script = load_script(WORLDS_FOLDER / options.world / "scripts" / "tour.yaml", world.info.actions)
     controller = ScriptedController(script, world.info.actions)
     frames = [world.reset(0)]
-    for tick in track(range(TICKS), "playing the tour"):
+    for tick in track(range(options.ticks), "playing the tour"):
         result = world.advance(controller.poll(tick), TickPlan(world.info.ladder[-1], deadline_ns=0))
         result.commit()
         if tick % EVERY == 0:
             frames.append(result.frames[0])
-    path = Path("docs/play.webp")
-    path.parent.mkdir(exist_ok=True)
-    write_animation(path, frames, Fraction(10), scale=2)
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+    options.to.parent.mkdir(exist_ok=True)
+    write_animation(options.to, frames, Fraction(10), scale=options.scale)
+    print(f"{options.to}: {options.to.stat().st_size / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":

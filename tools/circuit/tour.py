@@ -68,8 +68,8 @@ def drive_dream(ticks: int, denoise_steps: int) -> list[dict[str, float]]:
     return driven
 
 
-def as_script(driven: list[dict[str, float]]) -> str:
-    """The drive as YAML, equal ticks in a row as one entry, with the moods where they belong."""
+def as_script(driven: list[dict[str, float]], head: str = HEAD) -> str:
+    """The drive as YAML under `head`, equal ticks in a row as one entry, with the moods where they belong."""
     entries = [(tick, f'  - {{at: {tick}, prompt: "{mood}"}}') for tick, mood in MOODS.items() if tick < len(driven)]
     begin = 0
     for tick in range(1, len(driven) + 1):
@@ -79,7 +79,7 @@ def as_script(driven: list[dict[str, float]]) -> str:
         if axes:
             entries.append((begin, f"  - {{at: {begin}, axis: {{{axes}}}, for: {tick - begin}}}"))
         begin = tick
-    return HEAD.format(ticks=len(driven)) + "\n".join(line for _, line in sorted(entries)) + "\n"
+    return head.format(ticks=len(driven)) + "\n".join(line for _, line in sorted(entries)) + "\n"
 
 
 def main() -> None:

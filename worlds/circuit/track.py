@@ -11,6 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from worlds.curves import closed_curve, evenly
+
 WIDTH_PX, HEIGHT_PX = 256, 192
 ROAD_HALF_PX = 11.5
 """Half the width of the asphalt."""
@@ -69,25 +71,6 @@ class Track:
         return next((cover for cover in self.covers if cover.contains(lap)), None)
 
 
-def _catmull_rom(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A closed centripetal-free Catmull-Rom curve through the points, `(m, 2)`."""
-    t = np.linspace(0, 1, SAMPLES_PER_SPAN, endpoint=False)[:, None]
-    spans = []
-    for i in range(len(points)):
-        p0, p1, p2, p3 = (points[(i + k - 1) % len(points)] for k in range(4))
-        spans.append(
-            0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
-        )
-    return np.concatenate(spans)
-
-
-def _evenly(curve: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    closed = np.vstack([curve, curve[:1]])
-    arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
-    at = np.linspace(0, arc[-1], int(arc[-1] * 2), endpoint=False)
-    return np.stack([np.interp(at, arc, closed[:, k]) for k in range(2)], axis=1), float(arc[-1])
-
-
 def distance_field(
     line: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray, NDArray]:
@@ -105,7 +88,7 @@ def distance_field(
 @lru_cache(maxsize=1)
 def load_track() -> Track:
     """The one course. About 0.3 s the first time, then kept."""
-    line, length_px = _evenly(_catmull_rom(np.array(CONTROL_POINTS, float)))
+    line, length_px = evenly(closed_curve(np.array(CONTROL_POINTS, float), SAMPLES_PER_SPAN))
     ahead = np.roll(line, -3, axis=0) - np.roll(line, 3, axis=0)
     tangent = np.arctan2(ahead[:, 1], ahead[:, 0])
     turn = np.angle(np.exp(1j * (np.roll(tangent, -6) - np.roll(tangent, 6))))

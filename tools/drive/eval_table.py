@@ -1,0 +1,54 @@
+"""The evaluation of drive as a Markdown table, written into its model card and README.md between their markers.
+
+python -m tools.drive.eval_table
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- eval of drive: made by tools/drive/eval_table.py -->", "<!-- /eval of drive -->"
+NAMES = {
+    "next_frame_below_ceiling_db": "next frame below the tokenizer's ceiling, dB",
+    "gain_over_copy_last_db": "next frame better than copy-last, dB",
+    "true_actions_beat_others_db": "true steering better than the opposite, dB",
+    "rungs_never_fall_by_db": "largest fall from one rung to the next, dB",
+    "edge_energy_at_300": "free driving, tick 300: edge energy of the real picture at that place (worst tenth)",
+    "edge_energy_at_1000": "tick 1,000: the same",
+    "agrees_with_its_own_pose_db_at_1000": "tick 1,000: picture against the simulator's at the dreamt poses, dB",
+    "steering_correlation": "skyline shift under a held wheel against the simulator's, from pixels, correlation",
+    "same_landmarks_after_a_lap": "second lap: of the first lap's pictures, the most alike is the same place's (share)",
+    "beyond_fence_when_careless": "driven by somebody who never looks: more than 1 m beyond the fence (share of ticks)",
+    "idle_drift_m": "hands off for 10 s at rest: farthest any car moved, m",
+    "weather_in_next_frame": "weather switch visible in the very next frame (share)",
+    "key_flip_in_next_frame": "key flip visible in the very next frame (share)",
+}
+
+
+def table(report: dict[str, Any]) -> str:
+    lines = ["| | measured | wanted | |", "|---|---|---|---|"]
+    for key, row in report["gates"].items():
+        met = "met" if row["met"] else "**missed**"
+        lines.append(f"| {NAMES[key]} | {row['value']:.4g} | {row['bound']} | {met} |")
+    forced = report["next_frame"]
+    names = list(forced["psnr_db"])
+    lines += ["", f"Next frame, {forced['frames']:,} frames, pooled PSNR in dB:", ""]
+    lines += ["| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * len(names) + "|"]
+    lines.append("| " + " | ".join(f"{forced['psnr_db'][name]:.2f}" for name in names) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    report = json.loads(Path("worlds/drive/eval.json").read_text())
+    block = f"{BEGIN}\n{table(report)}\n{END}"
+    for path in (Path("README.md"), Path("worlds/drive/MODEL_CARD.md")):
+        text = path.read_text()
+        path.write_text(re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL))
+        print(f"{path}: {'written' if BEGIN in text else 'has no place for it'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Retrain the drive world from nothing: pictures, tokenizer, dynamics, export, evaluation. Resumable: run it again.
+#   tools/drive/train.sh [minutes of the dynamics]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+run=runs/drive
+# Large temporaries come and go every step; without these the allocator returns them to the system each time.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
+for part in 0 1; do
+    if [ ! -e "$run/labels_$part.npy" ]; then
+        OMP_NUM_THREADS=1 .venv/bin/python -m tools.drive.data --out "$run" --frames 9000 --part "$part" --parts 2 &
+    fi
+done
+wait
+for part in decoder:22 encoder:18; do
+    OMP_NUM_THREADS=1 .venv/bin/python -m tools.drive.train_tokenizer --out "$run" \
+        --part "${part%:*}" --minutes "${part#*:}" --resume &
+done
+wait
+.venv/bin/python -m tools.drive.train_dynamics --out "$run" --minutes "${1:-55}" --threads 2 --compile --resume
+.venv/bin/python -m tools.drive.export --run "$run"
+.venv/bin/nextframe eval drive

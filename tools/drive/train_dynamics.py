@@ -1,0 +1,250 @@
+"""Train the drive world's dynamics in latents, on the teacher's drives and on its own. Resumable.
+
+    python -m tools.drive.train_dynamics --out runs/drive --minutes 60 [--resume]
+
+The teacher drives as fast as it is asked, so episodes are made on the way and never used up. Histories are corrupted
+a little, then partly replaced by the network's own predictions; from `--own-from` on a part of each batch is what the
+network dreamt, with the teacher's answers (`on_policy`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+
+from model.chase import POSITION_SCALE_M, ChaseTokenizer
+from model.devices import best_device
+from model.dynamics import Dynamics
+from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
+from tools.drive.data import HELD_OUT_SEED, drive
+from tools.drive.on_policy import OwnEpisodes, beyond_fence, make
+from worlds.drive.simulator import Simulator
+from worlds.drive.world import dynamics_config, new_generator
+
+CLIP_TICKS = 20
+LEVELS = (*[40.0] * 7, 60.0, 20.0, 40.0)
+"""How many grey levels (of 255) one unit of each number of the scene is about worth."""
+PLACE_M, TURN = 0.03, 0.003
+"""Errors below these count quadratically."""
+
+
+class Clips(NamedTuple):
+    """`(batch, CLIP_TICKS, ...)` each; `dreamt` `(batch,)`: histories of the network's own."""
+
+    targets: Tensor
+    histories: Tensor
+    conditions: Tensor
+    dreamt: Tensor
+
+
+def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor) -> Tensor:
+    """Poses in metres and radians, lamps as squared errors, the scene in grey levels. `(batch, time)`."""
+    (scene, slots), (true_scene, true_slots) = dynamics.split(predicted), dynamics.split(target)
+    place = huber(slots[..., :2] - true_slots[..., :2], PLACE_M / POSITION_SCALE_M).mean(-1)
+    turn = huber(slots[..., 2:4] - true_slots[..., 2:4], TURN).mean(-1)
+    lamp = (slots[..., 5] - true_slots[..., 5]).square()
+    code = huber((scene - true_scene) * scene.new_tensor(LEVELS), 0.5).sum(-1) * 0.3
+    return (place + 0.7 * turn + 0.15 * lamp).sum(-1) + code
+
+
+def corrupt(dynamics: Dynamics, clean: Tensor, strength: Tensor) -> Tensor:
+    """Histories as a camera would measure them: up to some centimetres and a grey level."""
+    scene, slots = dynamics.split(clean)
+    s = strength[:, None, None, None]
+    place = slots[..., :2] + torch.randn_like(slots[..., :2]) * s * (0.06 / POSITION_SCALE_M)
+    turn = F.normalize(slots[..., 2:4] + torch.randn_like(slots[..., 2:4]) * s * 0.004, dim=-1, eps=1e-6)
+    scene = scene + torch.randn_like(scene) * strength[:, None, None] * (0.25 / scene.new_tensor(LEVELS))
+    return torch.cat([scene, torch.cat([place, turn, slots[..., 4:]], -1).flatten(-2)], -1)
+
+
+def loss_of(dynamics: Dynamics, tokenizer: ChaseTokenizer, clips: Clips, own_share: float) -> Tensor:
+    """One training loss: pass 1 without gradient gives estimates, pass 2 learns with them."""
+    clean, conditions = clips.targets, clips.conditions
+    batch, ticks, _ = clean.shape
+    device = clean.device
+    strength = torch.where(torch.rand(batch, device=device) < 0.4, 0.0, torch.rand(batch, device=device))
+    strength = torch.where(clips.dreamt, 0.0, strength)
+    history = torch.where(clips.dreamt[:, None, None], clips.histories, corrupt(dynamics, clean, strength))
+    shape = (batch, ticks)
+    tau, earlier = noise_levels(shape, dynamics.config.taus, device)
+    noise = torch.randn_like(clean)
+    noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
+    noisier = earlier[..., None] * clean + (1 - earlier[..., None]) * noise
+    window = draw_windows(batch, dynamics.config.window).to(device)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        guess = dynamics(history, noisier, torch.zeros_like(noisy), conditions, earlier, window).float()
+    if own_share > 0:
+        swap = torch.rand(shape, device=device) < own_share * (torch.rand(batch, 1, device=device) < 0.4)
+        swap[:, 0] = False
+        swap &= ~clips.dreamt[:, None]
+        history = torch.where(swap[..., None], tokenizer.canonical(guess), history)
+    known = (tau > 0) & (torch.rand(shape, device=device) < 0.9)
+    estimate = torch.where(known[..., None], guess, 0.0)
+    with torch.autocast(device.type, torch.bfloat16):
+        predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
+    settled, scene = dynamics.settled(conditions), dynamics.split(clean)[0]
+    return objective(dynamics, predicted, clean)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
+
+
+class Drives:
+    """A pool of the teacher's episodes, one part of it made anew every `FRESH_S` of training."""
+
+    PARTS, ROWS, TICKS, FRESH_S = 6, 192, 240, 60.0
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator, self._pool, self._made, self._due_s = simulator, [], 0, 0.0  # type: ignore[var-annotated]
+
+    def clips(self, batch: int, spent_s: float) -> Clips:
+        while len(self._pool) < self.PARTS or spent_s >= self._due_s:
+            careless = 0.25 if self._made % 3 == 2 else 0.0
+            made = drive(self._simulator, self.ROWS, self.TICKS, self._made * self.ROWS, careless=careless)
+            self._pool = [*self._pool, tuple(torch.from_numpy(part) for part in made)][-self.PARTS :]
+            self._made += 1
+            self._due_s = spent_s + self.FRESH_S
+        latents, conditions = self._pool[int(torch.randint(len(self._pool), ()))]
+        which = torch.randint(len(latents), (batch, 1))
+        index = torch.randint(latents.shape[1] - CLIP_TICKS, (batch, 1)) + torch.arange(CLIP_TICKS)
+        targets = latents[which, index]
+        return Clips(targets, targets, conditions[which, index], torch.zeros(batch, dtype=torch.bool))
+
+
+class Dreams:
+    """A pool of the network's own episodes: the newest `POOL`, one more every `FRESH_S` of training."""
+
+    POOL, FRESH_S, ROWS, TICKS, SETTLE_TICKS = 5, 150.0, 128, 120, 120
+
+    def __init__(self, tokenizer: ChaseTokenizer, simulator: Simulator) -> None:
+        self._tokenizer, self._simulator = tokenizer, simulator
+        self._pool: list[OwnEpisodes] = []
+        self._made, self._due_s = 0, 0.0
+
+    def mixed(self, clips: Clips, share: float, dynamics: Dynamics, spent_s: float) -> Clips:
+        """The last `share` of the batch replaced by clips of the network's own episodes."""
+        while len(self._pool) < 2 or spent_s >= self._due_s:
+            generator = new_generator(self._tokenizer, copy.deepcopy(dynamics).cpu(), self.ROWS)
+            settle = self.SETTLE_TICKS * (self._made % 3)
+            fresh = make(generator, self._simulator, int(spent_s) + self._made, self.TICKS, settle_ticks=settle)
+            print(f"{spent_s:.0f} s: own episodes, {100 * beyond_fence(fresh):.2f} % beyond the fence", flush=True)
+            self._pool = [*self._pool, fresh][-self.POOL :]
+            self._made += 1
+            self._due_s = spent_s + self.FRESH_S
+        own = self._pool[int(torch.randint(len(self._pool), ()))]
+        rows = round(share * len(clips.targets))
+        which = torch.randint(len(own.targets), (rows, 1))
+        index = torch.randint(own.targets.shape[1] - CLIP_TICKS, (rows, 1)) + torch.arange(CLIP_TICKS)
+        parts = (own.targets, own.histories, own.conditions)
+        joined = [torch.cat([a[: len(a) - rows], b[which, index]]) for a, b in zip(clips[:3], parts, strict=True)]
+        dreamt = torch.arange(len(clips.targets)) >= len(clips.targets) - rows
+        return Clips(joined[0], joined[1], joined[2], dreamt)
+
+
+@torch.inference_mode()
+def watch(dynamics: Dynamics, tokenizer: ChaseTokenizer, held_out: tuple[Tensor, Tensor]) -> str:
+    """How far free drives under the held-out controls are from the teacher's, in metres."""
+    latents, conditions = held_out
+    rows, start, ticks = 48, 16, 120
+    generator = new_generator(tokenizer, copy.deepcopy(dynamics).cpu(), rows)
+    generator.prefill(latents[:rows, :start], conditions[:rows, :start])
+    out = []
+    for t in range(start, start + ticks):
+        job = generator.start(conditions[:rows, t], seed=1, steps=2)
+        while job.can_step:
+            job.step()
+        generator.commit(job.finish(), conditions[:rows, t])
+        out.append(generator.last)
+    dreamt, true = torch.stack(out, 1), latents[:rows, start : start + ticks]
+    (scene, slots), (true_scene, true_slots) = tokenizer.split(dreamt), tokenizer.split(true)
+    away = (slots[..., :2] - true_slots[..., :2]).norm(dim=-1) * POSITION_SCALE_M
+    text = [
+        f"{name} " + " ".join(f"{away[:, t - 1, k].median():.3f}" for t in (1, 4, 16, 50, 120))
+        for k, name in enumerate(("player", "rival"))
+    ]
+    first = (scene - true_scene)[:, 0].abs().mean(0)
+    return f"free m at 1 4 16 50 120: {'; '.join(text)}; first speed {first[7]:.4f} lean {first[9]:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/drive"))
+    parser.add_argument("--minutes", type=float, default=60.0, help="training time of the whole run")
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument(
+        "--own-from", type=float, default=0.35, help="share of the run after which it learns on its own"
+    )
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    options.out.mkdir(parents=True, exist_ok=True)
+    run(options, ChaseTokenizer(), Simulator())
+
+
+def run(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Simulator) -> None:
+    dynamics, ema = (Dynamics(dynamics_config()).to(options.device) for _ in range(2))
+    ema.load_state_dict(dynamics.state_dict())
+    optimiser = torch.optim.AdamW(dynamics.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    spent, step = 0.0, 0
+    checkpoint = options.out / "dynamics.checkpoint"
+    if options.resume and checkpoint.exists():
+        stored = torch.load(checkpoint, weights_only=True, map_location=options.device)
+        dynamics.load_state_dict(stored["dynamics"])
+        ema.load_state_dict(stored["ema"])
+        optimiser.load_state_dict(stored["optimiser"])
+        spent, step = stored["spent_s"], stored["step"]
+    learner = cast(Dynamics, torch.compile(dynamics)) if options.compile else dynamics
+    held_out = [torch.from_numpy(part) for part in drive(simulator, 48, 140, HELD_OUT_SEED)]
+    drives, dreams = Drives(simulator), Dreams(tokenizer, simulator)
+    budget, logged, warm = options.minutes * 60, time.monotonic(), False
+    while spent < budget:
+        began, part = time.monotonic(), spent / budget
+        for group in optimiser.param_groups:
+            group["lr"] = options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.6 + 0.01)
+        clips = drives.clips(options.batch, spent)
+        if part > options.own_from:
+            clips = dreams.mixed(clips, 0.4, ema, spent)
+        clips = Clips(*(tensor.to(options.device) for tensor in clips))
+        loss = loss_of(learner, tokenizer, clips, own_share=min(0.5, max(0.0, part - 0.1) * 2))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(dynamics.parameters(), 1.0)
+        optimiser.step()
+        decay = min(0.998, (step + 1) / (step + 20))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(ema.parameters()), list(dynamics.parameters()), 1 - decay)
+        step += 1
+        spent += time.monotonic() - began if warm else 0.0  # compiling is not learning
+        warm = True
+        if time.monotonic() - logged > 90 or spent >= budget:
+            said = watch(ema, tokenizer, (held_out[0], held_out[1]))
+            print(f"{spent:.0f} s, step {step}, loss {loss.item():.4f}; {said}", flush=True)
+            save(options.out, dynamics, ema, optimiser, (spent, step))
+            logged = time.monotonic()
+
+
+def save(
+    folder: Path, dynamics: Dynamics, ema: Dynamics, optimiser: torch.optim.Optimizer, progress: tuple[float, int]
+) -> None:
+    save_file(dict(ema.state_dict()), folder / "dynamics.safetensors")
+    state = {
+        "dynamics": dynamics.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(),
+        "spent_s": progress[0], "step": progress[1],
+    }  # fmt: skip
+    torch.save(state, folder / "dynamics.new")
+    (folder / "dynamics.new").replace(folder / "dynamics.checkpoint")
+
+
+if __name__ == "__main__":
+    main()

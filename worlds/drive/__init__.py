@@ -1,0 +1,1 @@
+"""A road course seen from behind the car."""
