@@ -36,9 +36,6 @@ MOVING_WEIGHT = 4.0
 MUON_RATE = 0.01
 STRIP_EVERY_S = 180.0
 UNTIMED_STEPS = 3
-COMPILING_AT_MOST_S = 60.0
-"""What one of the first steps counts at most: torch.compile may take ten minutes on a machine that is busy with other
-things, and a budget that is spent before the second step leaves an untrained world."""
 ASLEEP_FACTOR = 20.0
 
 
@@ -189,7 +186,7 @@ def learn_motion(
             part = learner.spent_s / plan.dynamics_s
             loss = _update(learner, network, (batch, lessons.change), (MUON_RATE, plan.rate), part)
             taken_s = time.monotonic() - began_s
-            learner.spent_s += awake(taken_s, speed) if number >= UNTIMED_STEPS else min(taken_s, COMPILING_AT_MOST_S)
+            learner.spent_s += awake(taken_s, speed)
             if number >= UNTIMED_STEPS and awake(taken_s, speed) == taken_s:
                 speed.add(taken_s)
             if number % 10 == 0:
@@ -197,7 +194,6 @@ def learn_motion(
                 progress.update(learner.spent_s, f"loss {mean:.4f}; {speed.words()}{seen}")
             if strip_due():
                 seen = f"; {watch(learner.average, learner.spent_s)}"
-                speed.matrix_flops = max(speed.matrix_flops, matrix_flops(device))  # if it was busy the first time
             if save_due():
                 checkpoint.save(folder / "dynamics.checkpoint", learner.state())
     checkpoint.save(folder / "dynamics.checkpoint", learner.state())
