@@ -83,8 +83,9 @@ class Game:
             self._recorder.start(self._recording_to(options.record, overwrite=options.overwrite))
         if options.steps is not None:
             self._controls.lock_quality(options.steps)
+        self._panel.prepare_prompts()
         if options.prompt is not None:
-            self._controller.set_prompt(options.prompt)
+            self._controller.set_prompt(self._panel.read(options.prompt).said)
         shape = None if options.load is None else parse_load(options.load)
         self._ahead = AheadPart(
             opened.world,
@@ -197,7 +198,7 @@ class Game:
     def _obey(self, command: str) -> None:
         if command.startswith("prompt:"):
             text = command.removeprefix("prompt:")
-            self._controller.set_prompt(text)
+            self._controller.set_prompt(self._panel.read(text).said)
             self._panel.say(self._panel.understood(text))
         elif command in self._commands:
             self._commands[command]()

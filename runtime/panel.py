@@ -27,6 +27,7 @@ from runtime.registry import WorldFolder
 from runtime.startup import OpenWorld
 from runtime.telemetry import LIVE_TICKS, Telemetry
 from worlds.prompts import Prompt, parse_prompt
+from worlds.sentences import Reading, SentenceReader, explain
 
 MESSAGE_S = 3.0
 MAX_ID_PAIRS = 4_096
@@ -190,6 +191,7 @@ class Panel:
         self._show_help, self._show_stats = False, True
         self._typed: str | None = None
         self._groups = found.spec.action_space().prompts
+        self._reader = SentenceReader(self._groups, found.synonyms)
         self._prompt: dict[str, str] = dict(self._parsed(found.spec.default_prompt).chosen)
 
     def connect(
@@ -224,14 +226,17 @@ class Panel:
         changed, self._typed = text != self._typed, text
         return changed
 
+    def read(self, text: str) -> Reading:
+        """A typed prompt in words of the vocabulary."""
+        return self._reader.read(text)
+
+    def prepare_prompts(self) -> None:
+        """Load what reads free text, where it is installed: before the first tick, for it would cost one."""
+        self._reader.prepare()
+
     def understood(self, text: str) -> str:
         """What a typed prompt means here, and which of its words mean nothing."""
-        prompt = self._parsed(text)
-        if not prompt.chosen:
-            words = ", ".join(word for group in self._groups.values() for word in group)
-            return f"no word of it is known here; try {words}" if words else "this world has no prompts"
-        ignored = f"   (unknown: {', '.join(prompt.ignored)})" if prompt.ignored else ""
-        return " ".join(prompt.chosen.values()) + ignored
+        return explain(self.read(text), self._groups, self._reader.lack)
 
     def _parsed(self, text: str) -> Prompt:
         return parse_prompt(text, self._groups, self._found.synonyms)

@@ -235,13 +235,18 @@ def rung_of(steps: int, info: WorldInfo) -> int:
 
 
 def checked_prompt(text: str, found: WorldFolder) -> str:
-    """`--prompt` with at least one word that this world knows."""
-    from worlds.prompts import parse_prompt
+    """`--prompt` that this world understands, as it is to be said to the world and recorded."""
+    from worlds.sentences import SentenceReader
 
     groups = found.spec.action_space().prompts
     if not groups:
         raise NextframeError(f"--prompt: {found.name} has no prompts")
-    if not parse_prompt(text, groups, found.synonyms).chosen:
+    reader = SentenceReader(groups, found.synonyms)
+    reading = reader.read(text)
+    if not reading.chosen:
         words = ", ".join(word for group in groups.values() for word in group)
-        raise NextframeError(f"--prompt {text!r}: no word of it means anything in {found.name}; it knows {words}")
-    return text
+        why = f" ({reader.lack})" if reader.lack else ""
+        if reading.refused:
+            why = f" but what is not wanted ({', '.join(reading.refused)})"
+        raise NextframeError(f"--prompt {text!r}: no word of it means anything in {found.name}{why}; it knows {words}")
+    return reading.said

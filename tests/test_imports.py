@@ -59,6 +59,9 @@ BY_FILE = {
         ("numpy", "controllers", "runtime.core", "runtime.input", "runtime.config", "pydantic"),
         "its file format is a validated model beside what it configures",
     ),
+    "worlds/encoder.py": Rule(
+        ("numpy", "runtime.core", "safetensors", "tokenizers"), "reads the files of the sentence encoder's package"
+    ),
     "runtime/replay_records.py": Rule((*RUNTIME, "msgpack", "crc32c"), "recordings are framed msgpack"),
     "runtime/plain.py": Rule((*RUNTIME, "msgpack"), "plain data is packed with msgpack"),
     "runtime/save_format.py": Rule((*RUNTIME, "msgpack", "safetensors"), "a save slot is one safetensors file"),
