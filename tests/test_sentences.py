@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from runtime.core import ConfigError, NextframeError
 from runtime.registry import find_world
 from runtime.replay import read_replay
 from runtime.startup import checked_prompt
+from tests.test_play import Player, player, recorded, ticks_of, xdotool  # noqa: F401 - a fixture, found by name
+from tests.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures, found by name
 from tools.prompts.phrasings import load_phrasings
 from tools.prompts.readers import shuffled
 from worlds import encoder, sentences
@@ -139,6 +141,34 @@ def test_every_example_stands_for_one_word_and_none_is_an_aside() -> None:
     assert not set(phrases) & set(ASIDES)
 
 
+@pytest.mark.parametrize("world", ["circuit", "drive"])
+def test_every_example_is_read_as_the_word_it_stands_for(world: str) -> None:
+    found = find_world(world)
+    plain = SentenceReader(found.spec.action_space().prompts, found.synonyms, folder=NO_EXTRA)
+    meant = {phrase: meaning for meaning, examples in EXAMPLES.items() for phrase in examples}
+    read = {phrase: " ".join(plain.read(phrase).chosen.values()) for phrase in meant}
+    assert {phrase: words for phrase, words in read.items() if words != meant[phrase]} == {}
+    alone = {phrase: plain.read(phrase.split()[-1]).chosen for phrase in meant}
+    assert any(meant[phrase] not in chosen.values() for phrase, chosen in alone.items()), "its last word would not do"
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen", "word_by_word"),
+    [
+        ("drizzle as the sun goes down", {"weather": "rain", "time": "dusk"}, {"weather": "clear"}),
+        ("not a cloud in sight at the end of the day", {"weather": "clear", "time": "dusk"}, {}),
+        ("Between Day and Night", {"time": "dusk"}, {"time": "night"}),
+        ("no end of the day", {}, {}),
+        ("an unending day", {"time": "day"}, {"time": "day"}),
+        ("the sun is higher", {"weather": "clear"}, {"weather": "clear"}),
+    ],
+)
+def test_an_idiom_is_not_read_word_by_word(text: str, chosen: dict[str, str], word_by_word: dict[str, str]) -> None:
+    synonyms = {**SYNONYMS, "sun": "clear"}
+    assert SentenceReader(GROUPS, synonyms, folder=NO_EXTRA).read(text).chosen == chosen
+    assert read_prompt(text, GROUPS, synonyms).chosen == word_by_word
+
+
 def test_a_world_with_words_of_its_own_is_read_by_its_synonyms(folder: Path) -> None:
     synonyms = {"merry": "joyful", "happy": "joyful", "cheerful": "joyful", "dismal": "gloomy"}
     own = SentenceReader({"mood": ("joyful", "gloomy")}, synonyms, folder=folder)
@@ -224,6 +254,14 @@ def test_text_that_the_vocabulary_reads_is_said_as_it_was_typed(reader: Sentence
     assert reader.read("a downpour by night").said == "night rain"
 
 
+def test_a_text_longer_than_a_controller_hands_on_is_said_in_the_vocabulary(reader: SentenceReader) -> None:
+    longest, longer = ("rain" + " " * blanks + "night" for blanks in (391, 392))
+    assert (reader.read(longest).said, reader.read(longer).said) == (longest, "rain night")
+    late = "elephant " * 80 + "rain"
+    assert parse_prompt(late, GROUPS, SYNONYMS).chosen == {"weather": "rain"}
+    assert reader.read(late).said == "", "what is not read is not handed on"
+
+
 def without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentences, "package_folder", lambda: None)
 
@@ -238,6 +276,23 @@ def test_a_recording_of_free_text_plays_again_without_the_extra(
     without_the_extra(monkeypatch)
     assert run_command(["replay", "a.nfr", "--verify"]) == 0
     assert run_command(["run", "toy", "--ticks", "12", "--bot", "wander", *said, "--overwrite"]) == 2, "not understood"
+
+
+def test_free_text_in_a_window_is_recorded_in_the_vocabulary(folder: Path, player: Callable[..., Player]) -> None:  # noqa: F811
+    playing = player("--record", "a.nfr", "--prompt", "moonlit")
+
+    def has_recorded(word: str) -> bool:
+        return any(tick.action.prompt == word for tick in ticks_of(playing))
+
+    def typed() -> bool:
+        xdotool("key", "t", "sleep", "0.4", "type", "--delay", "40", "sunlit")
+        xdotool("key", "Return", "sleep", "1.2")
+        return has_recorded("day")
+
+    playing.until(lambda: has_recorded("night"), "the prompt of the command line to be recorded")
+    playing.until(typed, "the typed prompt to be recorded")
+    playing.quit()
+    assert {tick.action.prompt for tick in recorded(playing.folder / "a.nfr").ticks} == {"night", "day", None}
 
 
 def test_a_prompt_that_is_not_understood_is_refused_with_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,6 +312,8 @@ def test_the_player_is_told_what_was_read_as_what(reader: SentenceReader, plain:
 
     assert told("a stormfront by night, no fog") == "night rain   ('stormfront' read as rain; not: fog)"
     assert told("rainy elephants") == "rain   (unknown: elephants)"
+    assert told("the end of the day") == "dusk   ('end of the day' read as dusk)"
+    assert told("neither fog nor rain").startswith("say what you want instead of fog, rain: ")
     assert told("no fog") == "say what you want instead of fog: clear, rain, snow, fog, day, dusk, night"
     assert explain(read_prompt("rain", {}, {}), {}) == "this world has no prompts"
     assert "nextframe[prompts]" in explain(plain.read("icicles"), GROUPS, "pip install 'nextframe[prompts]'")

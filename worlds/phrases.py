@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "clear": (
-        "clear sky", "blue sky", "clear weather", "sunny", "sunshine", "bright sun", "a bright day", "dry",
+        "clear sky", "blue sky", "clear weather", "sunny", "sunshine", "bright sun", "bright", "dry",
         "dry road", "fine weather", "good weather", "nice weather", "a lovely summer", "hot", "heat", "warm",
         "cloudless", "not a cloud in sight", "perfect visibility", "fair weather", "beautiful weather",
     ),

@@ -1,6 +1,6 @@
 """Free text to at most one word per prompt group: what a player typed, before any world hears of it.
 
-Owns the reading: negation, the vocabulary first, then listed examples, then the sentence encoder, and "not said". What
+Owns the reading: idioms and negation, the vocabulary, then listed examples, then the encoder, and "not said". What
 comes out is said in the vocabulary, so worlds and recordings need none of it. Knows nothing of networks or windows.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from runtime.core import ConfigError
 from worlds.encoder import HOW_TO_INSTALL, PhraseReader, load_vectors, package_folder
@@ -23,10 +24,13 @@ Guess = Callable[[Sequence[str]], Mapping[str, tuple[str, str]]]
 """Phrases to group -> (word, the phrase that says so), for the groups that they speak of."""
 
 THRESHOLD = 0.33
-"""A phrase that scores less for every word says nothing. Between 0.29 and 0.37 the calibration phrasings cost the same
-when a word read wrongly counts for two that were missed (`python -m tools.prompts.compare --calibrate`)."""
+"""A phrase that scores less for every word says nothing. Between 0.31 and 0.41 the calibration phrasings cost 22 to 24,
+below it 26 or more, when a word read wrongly counts for two that were missed
+(`python -m tools.prompts.compare --calibrate`)."""
 MAX_WORDS = 80
 """More is not read: a prompt has 400 characters at most."""
+MAX_SAID_CHARS = 400
+"""What a controller hands on of a text: a longer one is said in words of the vocabulary."""
 PHRASE_WORDS = 2
 """Words side by side that are compared together, besides each alone: "golden hour"."""
 
@@ -54,8 +58,8 @@ EMPTY_WORDS = FILLERS | {
 class Reading:
     """`chosen`: group -> word. `said`: what to hand on to the world, "" when nothing was chosen.
 
-    `guessed`: word -> the phrase it was read from, by the encoder. `refused`: vocabulary words that only stand where
-    the text says what it does not want. `ignored`: words that mean nothing here.
+    `guessed`: word -> the phrase it was read from, where that is not the word or a synonym. `refused`: vocabulary words
+    that only stand where the text says what it does not want. `ignored`: words that mean nothing here.
     """
 
     chosen: Mapping[str, str]
@@ -65,14 +69,24 @@ class Reading:
     ignored: tuple[str, ...] = ()
 
 
-def read_prompt(text: str, groups: Groups, synonyms: Synonyms, guesses: Sequence[Guess] = ()) -> Reading:
-    """Words of the vocabulary and synonyms choose first, the last of a group; then each of `guesses` in turn.
+def read_prompt(
+    text: str,
+    groups: Groups,
+    synonyms: Synonyms,
+    guesses: Sequence[Guess] = (),
+    *,
+    idioms: Mapping[str, str] = MappingProxyType({}),
+) -> Reading:
+    """Idioms are read for the word they mean; then words of the vocabulary and synonyms choose, the last of a group.
 
-    They are asked only while a group is open and unknown words are left; a word that was read once is not read again.
+    Then each of `guesses` in turn, only while a group is open and unknown words are left; a word that was read once is
+    not read again. `idioms`: as `idioms_among` gives them.
     """
-    wanted, unwanted = _split_at_negations(text)
+    literal, spoken = _without_idioms(text.lower().replace("’", "'"), idioms)
+    wanted, unwanted = _split_at_negations(literal)
     exact = parse_prompt(" ".join(word for word in wanted if word), groups, synonyms)
-    chosen, guessed = dict(exact.chosen), {}
+    chosen = dict(exact.chosen)
+    guessed = {word: idiom for word, idiom in spoken.items() if word in chosen.values()}
     known = {*synonyms, *(word for words in groups.values() for word in words)}
     for guess in guesses:
         phrases = [] if len(chosen) == len(groups) else phrases_of(wanted, known)
@@ -82,11 +96,12 @@ def read_prompt(text: str, groups: Groups, synonyms: Synonyms, guesses: Sequence
                 guessed[word] = phrase
             known.update(phrase.split())
     used = {word for phrase in guessed.values() for word in phrase.split()}
+    meant = (word for said in unwanted for word in parse_prompt(said, groups, synonyms).chosen.values())
     return Reading(
         chosen,
         _said(text, chosen, groups, synonyms),
         guessed,
-        tuple(parse_prompt(" ".join(unwanted), groups, synonyms).chosen.values()),
+        tuple(dict.fromkeys(meant)),
         tuple(word for word in exact.ignored if word not in used and word not in EMPTY_WORDS),
     )
 
@@ -116,10 +131,10 @@ class SentenceReader:
         self.lack: str | None = None
 
     def read(self, text: str) -> Reading:
-        return read_prompt(text, self._groups, self._synonyms, (self._listed, self._encoded))
+        return read_prompt(text, self._groups, self._synonyms, (self._listed, self._encoded), idioms=self._idioms)
 
     def prepare(self) -> bool:
-        """Load the encoder now (it holds Python for a tenth of a second), where a world has prompts. Is it there?"""
+        """Load the encoder now (it holds Python for a fifth of a second), where a world has prompts. Is it there?"""
         return bool(self._groups) and self._encoder is not None
 
     @cached_property
@@ -129,6 +144,10 @@ class SentenceReader:
     @cached_property
     def _list(self) -> dict[str, str]:
         return listed_words(self._examples, ASIDES)
+
+    @cached_property
+    def _idioms(self) -> dict[str, str]:
+        return idioms_among(self._examples, self._groups, self._synonyms)
 
     @cached_property
     def _encoder(self) -> PhraseReader | None:
@@ -180,6 +199,21 @@ def listed_words(examples: Mapping[str, Sequence[str]], asides: Sequence[str]) -
     return listed | {phrase: meaning for meaning, phrases in examples.items() for phrase in phrases}
 
 
+def idioms_among(examples: Mapping[str, Sequence[str]], groups: Groups, synonyms: Synonyms) -> dict[str, str]:
+    """Idiom -> prompt word, longest first: the examples of several words whose words by themselves mean another thing.
+
+    "The sun goes down" speaks of no sun, "not a cloud in sight" refuses nothing. Articles before them are left out.
+    """
+    listed = listed_words(examples, ASIDES)
+    found = {}
+    for meaning, phrases in examples.items():
+        for phrase in (phrase for phrase in phrases if " " in phrase):
+            alone = read_prompt(phrase, groups, synonyms, [lambda said: guess_from_list(listed, said, groups)])
+            if list(alone.chosen.values()) != [meaning]:
+                found[re.sub(r"^(?:the|an?) ", "", phrase)] = meaning
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
+
+
 def content_words(text: str) -> list[str]:
     return [word for word in re.findall(r"[a-z]+", text.lower()) if word not in EMPTY_WORDS]
 
@@ -211,12 +245,22 @@ def explain(reading: Reading, groups: Groups, lack: str | None = None) -> str:
     return f"no word of it is known here; try {vocabulary}" + (f"   ({lack})" if lack else "")
 
 
+def _without_idioms(text: str, idioms: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The text (in small letters) with the words that its idioms mean in their places, and word -> idiom."""
+    spoken = {}
+    for idiom, meaning in idioms.items():
+        literal = re.sub(rf"\b{re.escape(idiom)}\b", meaning, text) if idiom in text else text
+        if literal != text:
+            text, spoken[meaning] = literal, idiom
+    return text, spoken
+
+
 def _split_at_negations(text: str) -> tuple[list[str], list[str]]:
-    """Words as written with "" for each gap, and the words inside negated clauses."""
+    """Words as written (small letters) with "" for each gap, and the words inside negated clauses."""
     wanted: list[str] = []
     unwanted: list[str] = []
     negated = refused = False
-    for token in TOKEN.findall(text.lower().replace("’", "'"))[:MAX_WORDS]:
+    for token in TOKEN.findall(text)[:MAX_WORDS]:
         mark = not token[0].isalpha()
         if mark or (refused and token in CLAUSE_STARTS):
             negated = refused = False
@@ -233,4 +277,5 @@ def _said(text: str, chosen: Mapping[str, str], groups: Groups, synonyms: Synony
     """The text itself where the vocabulary alone reads it the same: a recording then tells what was typed."""
     if not chosen:
         return ""
-    return text if parse_prompt(text, groups, synonyms).chosen == chosen else " ".join(chosen.values())
+    same = len(text) <= MAX_SAID_CHARS and parse_prompt(text, groups, synonyms).chosen == chosen
+    return text if same else " ".join(chosen.values())
