@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM
+from model.tokenizer import PART_PX, POSITION_SCALE_PX, SLOT_DIM, Field
 from tests.networks import random_past, random_tokenizer, renderer, shipped_tokenizer, simulator
 from tools.circuit.data import HELD_OUT_SEED, label
 from tools.circuit.measures import Image, psnr_db, squared_error
@@ -151,3 +151,33 @@ def test_a_hidden_slot_draws_nothing() -> None:
     elsewhere = with_slot(nobody, 0, x=0.3, y=-0.2, cos=-1.0)
     assert torch.equal(decode(nobody), decode(elsewhere))
     assert not torch.equal(decode(nobody), decode(latents))
+
+
+def a_field(features: int = 6, condition: int = 5) -> Field:
+    torch.manual_seed(3)
+    return Field(features, condition, 16, 3)
+
+
+def test_a_field_drawn_in_parts_is_the_one_that_was_trained() -> None:
+    field, features = a_field(), torch.randn(2, 2 * PART_PX + 100, 6)
+    condition = torch.randn(2, 5)
+    trained = field(features, condition).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(field(features, condition), trained, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(field(features, condition.flip(0)), trained, atol=1e-3)
+
+
+def test_a_row_is_drawn_as_it_is_alone() -> None:
+    field, features, condition = a_field(), torch.randn(3, 300, 6), torch.randn(3, 5)
+    with torch.inference_mode():
+        together = field(features, condition)
+        for k in range(3):
+            assert torch.equal(field(features[k : k + 1], condition[k : k + 1])[0], together[k])
+
+
+def test_drawing_leaves_what_was_given_as_it_was() -> None:
+    field, features, condition = a_field(), torch.randn(1, 300, 6), torch.randn(1, 5)
+    before = features.clone()
+    with torch.no_grad():
+        field(features, condition)
+    assert torch.equal(features, before)
