@@ -11,7 +11,6 @@ Tokens of a frame: the scene, then one per slot.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -21,13 +20,23 @@ from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model.devices import constant
 from model.memory import MemorySpec
-from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM
+from model.places import PLACE_DIM, PlaneConfig, Planes, place_features
+from model.tokenizer import SLOT_DIM
 
-PLACE_WAVES_PX = (512.0, 256.0, 128.0, 64.0, 32.0, 16.0, 8.0)
-PLACE_FREQUENCIES = tuple(2 * math.pi * POSITION_SCALE_PX / w for w in PLACE_WAVES_PX)
-PLACE_DIM = 4 * len(PLACE_WAVES_PX)
 SLOT_FEATURES = SLOT_DIM + PLACE_DIM + 6
 MOTION_GAIN = 10.0
+UNTOUCHED = 0.05
+"""A pedal pressed less than this is not pressed."""
+
+
+class RestRule(NamedTuple):
+    """Slot 0 keeps its pose exactly while the condition's numbers from `first` to before `last`, the pedals, are
+    untouched, and it would move by less than `place` units. A network's errors are small but never nothing, and what
+    stands adds them up."""
+
+    first: int
+    last: int
+    place: float
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class DynamicsConfig:
     `coast`: a pose is predicted as a change of the last one (0), or of where its motion would carry it (1).
     `rolls`: where the scene says how fast slot 0 goes forwards and sideways, and its place's units a tick for one of
     each; its place is then carried by that. `settles`: how many of the scene's numbers a prompt pulls; all if None.
+    `rests`: when slot 0 stands. `planes`: what a closed world has where, learned by heart (`Planes`).
     """
 
     scene_dim: int = 12
@@ -54,6 +64,8 @@ class DynamicsConfig:
     coast: float = 0.0
     rolls: tuple[int, int, float, float] | None = None
     settles: int | None = None
+    rests: RestRule | None = None
+    planes: tuple[PlaneConfig, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -65,13 +77,6 @@ class DynamicsConfig:
 
     def memory_spec(self, rows: int = 1) -> MemorySpec:
         return MemorySpec(self.layers, self.heads, self.width // self.heads, self.tokens, self.window, rows=rows)
-
-
-def place_features(slots: Tensor) -> Tensor:
-    """Sines and cosines of where each slot is, `(..., 6)` to `(..., PLACE_DIM)`; float32 keeps them exact."""
-    lengths = constant(PLACE_FREQUENCIES, slots.device)
-    angle = slots[..., :2, None] * lengths
-    return torch.cat([angle.sin(), angle.cos()], -1).flatten(-2)
 
 
 def slot_features(slots: Tensor, before: Tensor) -> Tensor:
@@ -92,7 +97,7 @@ class Known(NamedTuple):
 
     `scene_last` `(..., scene_dim)` and `slots_last` `(..., slots, 6)`: the last committed frame, its poses carried on
     by `coast`. `away`: how far its scene is from where the prompt would settle. `scene_token`, `slot_tokens`: their
-    share of the noisy tokens.
+    share of the noisy tokens. `stood` `(..., 4)`: slot 0's last pose, and `untouched` `(..., 1)`, for the rule of rest.
     """
 
     scene_last: Tensor
@@ -100,6 +105,8 @@ class Known(NamedTuple):
     away: Tensor
     scene_token: Tensor
     slot_tokens: Tensor
+    stood: Tensor
+    untouched: Tensor
 
 
 class Block(nn.Module):
@@ -149,6 +156,11 @@ class Dynamics(nn.Module):
         for layer in (self.modulate, self.scene_out, self.slot_out, self.pull):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        if config.planes:
+            self.planes = Planes(config.planes)
+            self.place_seen, self.place_coming, self.place_guessed = (
+                nn.Linear(k * self.planes.dim, d, bias=False) for k in (1, 2, 1)
+            )
 
     # --- pieces shared by training and play -----------------------------------------------------------------------
 
@@ -162,6 +174,8 @@ class Dynamics(nn.Module):
         scene_before, slots_before = self.split(before)
         scene_token = self.clean_scene(torch.cat([scene, (scene - scene_before) * MOTION_GAIN], -1))
         slot_tokens = self.clean_slot(slot_features(slots, slots_before))
+        if self.config.planes:
+            slot_tokens = slot_tokens + self.place_seen(self.planes(slots))
         return torch.cat([scene_token[..., None, :], slot_tokens], -2) + self.kind[0]
 
     def known(self, last: Tensor, before: Tensor, condition: Tensor) -> Known:
@@ -178,7 +192,13 @@ class Dynamics(nn.Module):
         slot_tokens = F.linear(features, weight, self.noisy_slot.bias)
         kind = self.kind[1]
         base = self.carried(scene_last, slots_last, slots_before) if self.config.coast else slots_last
-        return Known(scene_last, base, away, (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:])
+        if self.config.planes:
+            here, there = self.planes(slots_last), self.planes(base)
+            slot_tokens = slot_tokens + self.place_coming(torch.cat([there, there - here], -1))
+        pedals = slice(*self.config.rests[:2]) if self.config.rests is not None else slice(0)
+        untouched = (condition[..., pedals] < UNTOUCHED).all(-1, keepdim=True)
+        tokens = (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:]
+        return Known(scene_last, base, away, *tokens, slots_last[..., 0, :4], untouched)
 
     def carried(self, scene: Tensor, slots: Tensor, before: Tensor) -> Tensor:
         """Slots with their poses where motion alone would carry them by the coming frame."""
@@ -202,6 +222,8 @@ class Dynamics(nn.Module):
         weight = self.noisy_slot.weight
         weight = torch.cat([weight[:, : 2 * SLOT_DIM], weight[:, 2 * SLOT_DIM + SLOT_FEATURES :]], -1)
         slot_tokens = F.linear(features, weight)
+        if self.config.planes:
+            slot_tokens = slot_tokens + self.place_guessed(self.planes(guess))
         return torch.cat([scene_token + known.scene_token, slot_tokens + known.slot_tokens], -2)
 
     def gates(self, condition: Tensor, tau: Tensor, clean: Tensor) -> Tensor:
@@ -222,7 +244,21 @@ class Dynamics(nn.Module):
         scene = known.scene_last + 0.2 * self.scene_out(scene_token) + share * known.away.float()
         out = self.slot_out(tokens[..., 1:, :])
         slots = torch.cat([known.slots_last[..., :4] + 0.2 * out[..., :4], out[..., 4:]], -1)
+        if self.config.rests is not None:
+            scene, slots = self.rested(scene, slots, known)
         return torch.cat([scene, slots.flatten(-2)], -1)
+
+    def rested(self, scene: Tensor, slots: Tensor, known: Known) -> tuple[Tensor, Tensor]:
+        """Scene and slots with slot 0 where it stood, and no speed, where the rule of rest holds."""
+        assert self.config.rests is not None
+        moved = (slots[..., 0, :2] - known.stood[..., :2]).norm(dim=-1, keepdim=True)
+        stands = known.untouched & (moved < self.config.rests.place)
+        pose = torch.where(stands, known.stood, slots[..., 0, :4])
+        first = torch.cat([pose, slots[..., 0, 4:]], -1)[..., None, :]
+        if self.config.rolls is not None:
+            kept = tuple(float(k not in self.config.rolls[:2]) for k in range(self.config.scene_dim))
+            scene = torch.where(stands, scene * constant(kept, scene.device), scene)
+        return scene, torch.cat([first, slots[..., 1:, :]], -2)
 
     def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines `(n, head_dim / 2)` of positions in ticks `(n,)`."""

@@ -19,7 +19,7 @@ from runtime.registry import find_world
 from worlds.circuit.render import Renderer
 from worlds.circuit.simulator import Simulator
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
-from worlds.circuit.world import DYNAMICS, TOKENIZER
+from worlds.circuit.world import DYNAMICS, TOKENIZER, dynamics_config
 
 SMALL = DynamicsConfig(width=32, layers=2, heads=2, window=6)
 
@@ -82,7 +82,7 @@ def shipped_tokenizer() -> SlotTokenizer:
 
 @lru_cache(maxsize=1)
 def shipped_dynamics() -> Dynamics:
-    dynamics = Dynamics(DynamicsConfig())
+    dynamics = Dynamics(dynamics_config())
     load_into(dynamics, find_world("circuit").path / DYNAMICS)
     return dynamics.eval().requires_grad_(False)
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from model.chase import LEAN, SCENE_DIM, ChaseConfig, ChaseTokenizer
+from model.chase import LEAN, POSITION_SCALE_M, SCENE_DIM, ChaseConfig, ChaseTokenizer
 from tools.drive.data import Drivers, condition, drive, latents_of, random_states
 from tools.drive.evaluate import Pilot, _alike, skyline_shift_px
-from tools.drive.on_policy import none_of, seen
+from tools.drive.on_policy import OwnEpisodes, haunt, none_of, seen
 from tools.drive.train_tokenizer import fresh_tokenizer
 from worlds.drive.camera import (
     CAMERA_BEHIND_M,
@@ -92,6 +93,13 @@ def test_a_key_changes_the_very_next_state_and_the_picture(simulator: Simulator,
     assert (renderer.draw(left) != renderer.draw(right)).any()
 
 
+def test_a_car_that_hardly_rolls_comes_to_rest(simulator: Simulator) -> None:
+    states = simulator.reset([4, 5, 6], weather=0, time=0)
+    rolling = replace(states, speed=np.array([0.039, -0.03, 0.05]), slip=np.zeros(3))
+    after = simulator.step(rolling, none_of(3))
+    assert list(after.speed == 0) == [True, True, False]
+
+
 def test_a_car_that_stands_stays(simulator: Simulator) -> None:
     states = replace(simulator.reset([2]), speed=np.zeros(1), slip=np.zeros(1))
     after = states
@@ -149,6 +157,37 @@ def test_the_teacher_can_be_put_where_a_latent_shows_the_cars(simulator: Simulat
     expected, got = (latents_of(simulator, simulator.step(states, controls)) for states in (found[-1], read))
     away = np.abs(expected - got)[:, :-1]  # but for the rival's lamp: whether it lifts hangs on the last bit
     assert away.max() < 5e-3
+
+
+@pytest.fixture(scope="module")
+def ghosts(simulator: Simulator) -> OwnEpisodes:
+    return haunt(simulator, 7, 256, 16)
+
+
+def test_ghosts_are_along_the_whole_fence_on_both_sides(simulator: Simulator, ghosts: OwnEpisodes) -> None:
+    beyond = ghosts.side_m.abs() > WALL_M + 0.5
+    assert 0.05 < float(beyond.float().mean()) < 0.5
+    places = ghosts.histories[..., SCENE_DIM : SCENE_DIM + 2].numpy() * POSITION_SCALE_M
+    _, along, side = simulator.track.locate(places[..., 0].ravel() + WIDTH_M / 2, places[..., 1].ravel() + HEIGHT_M / 2)
+    stretch = (along[beyond.numpy().ravel()] / simulator.track.length_m * 8).astype(int)
+    sides = np.sign(side[beyond.numpy().ravel()])
+    assert {(int(k), int(s)) for k, s in zip(stretch % 8, sides, strict=True)} == {
+        (k, s) for k in range(8) for s in (-1, 1)
+    }
+
+
+def test_the_teachers_answer_to_a_ghost_leads_back(simulator: Simulator, ghosts: OwnEpisodes) -> None:
+    """Of a history beyond the fence the next target is nearer; the ghosts themselves need not be."""
+
+    def aside(latents: torch.Tensor) -> NDArray:
+        places = latents[..., SCENE_DIM : SCENE_DIM + 2].numpy().astype(float) * POSITION_SCALE_M
+        side = simulator.track.locate(places[..., 0].ravel() + WIDTH_M / 2, places[..., 1].ravel() + HEIGHT_M / 2)[2]
+        return np.abs(side).reshape(places.shape[:-1])
+
+    before, answer, went = aside(ghosts.histories[:, :-1]), aside(ghosts.targets[:, 1:]), aside(ghosts.histories[:, 1:])
+    out = (before > WALL_M + 1) & (before < WALL_M + 5)
+    assert (answer[out] < before[out]).mean() > 0.97
+    assert (went[out] < before[out]).mean() < 0.9
 
 
 def test_a_condition_names_controls_and_the_prompt_asked_for(simulator: Simulator) -> None:

@@ -23,9 +23,9 @@ from worlds.drive.track import HEIGHT_M, WALL_M, WIDTH_M
 
 CONDITION_DIM = 3 + len(WEATHERS) + len(TIMES)
 HELD_OUT_SEED = 1_000_000
-RESTING_SHARE = 0.12
-"""Of drivers, who stand with hands off for seconds at a time."""
 """Episodes with seeds from here on are never trained on."""
+RESTING_SHARE = 0.16
+"""Of drivers, who stand with hands off for seconds at a time."""
 
 
 def latents_of(simulator: Simulator, states: States) -> NDArray[np.float32]:

@@ -38,6 +38,12 @@ def table(report: dict[str, Any]) -> str:
     lines += ["", f"Next frame, {forced['frames']:,} frames, pooled PSNR in dB:", ""]
     lines += ["| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * len(names) + "|"]
     lines.append("| " + " | ".join(f"{forced['psnr_db'][name]:.2f}" for name in names) + " |")
+    if below := forced.get("below_ceiling_db"):
+        lines += [
+            "",
+            f"Of single frames, the median is {below['median']:.2f} dB below the ceiling, and "
+            f"{below['share_within_1_db']:.0%} are within 1 dB.",
+        ]
     return "\n".join(lines)
 
 

@@ -163,9 +163,12 @@ def next_frame(bench: Bench, rows: int, ticks: int, window: int | None = None) -
                 for a, b, c in zip(made[best], truth, wrong, strict=True)
             ]
         generator.commit(latents[:, t], given[:, t])
+    pairs = zip(errors["ceiling"], errors[f"steps_{LADDER[-1]}"], strict=True)
+    below = np.array([psnr_db(np.array(alone)) - psnr_db(np.array(made)) for alone, made in pairs])
     return {
         "frames": len(gains),
         "psnr_db": {name: psnr_db(np.array(values)) for name, values in errors.items()},
+        "below_ceiling_db": {"median": float(np.median(below)), "share_within_1_db": float((below <= 1).mean())},
         "other_actions": {"gain_db": float(np.mean(gains)), "true_wins": float(np.mean(np.array(gains) > 0))},
     }
 
@@ -355,7 +358,7 @@ def careless_drive(bench: Bench, rows: int, ticks: int) -> float:
 
 
 def idle_drift_m(bench: Bench, rows: int) -> float:
-    """How far a car that stands moves in ten seconds of hands off: the worst."""
+    """How far a car that stands moves in ten seconds of hands off: the worst of those that the rival does not push."""
     generator = bench.generator(rows)
     states = random_states(bench.simulator, rows, HELD_OUT_SEED)
     still = np.zeros(rows)
@@ -363,10 +366,13 @@ def idle_drift_m(bench: Bench, rows: int) -> float:
     latents = torch.from_numpy(latents_of(bench.simulator, states))[:, None].expand(-1, PAST_TICKS, -1)
     given = torch.from_numpy(condition(none_of(rows), states))
     generator.prefill(latents, given[:, None].expand(-1, PAST_TICKS, -1))
+    teacher = states
     for _ in range(200):
         generator.commit(denoised(generator, given, 2), given)
+        teacher = bench.simulator.step(teacher, none_of(rows))
     now = seen(bench.simulator, states, generator.last, generator.before)
-    return float(np.hypot(now.x - states.x, now.y - states.y).max())
+    untouched = np.hypot(teacher.x - states.x, teacher.y - states.y) == 0
+    return float(np.hypot(now.x - states.x, now.y - states.y)[untouched].max())
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------

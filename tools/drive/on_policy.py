@@ -27,8 +27,11 @@ from model.chase import (
 from model.generator import Generator
 from model.tokenizer import SLOT_DIM
 from tools.drive.data import Drivers, condition, latents_of
-from worlds.drive.simulator import Controls, Simulator, States
+from worlds.drive.simulator import Controls, Simulator, States, wrap
 from worlds.drive.track import HEIGHT_M, WALL_M, WIDTH_M
+
+FARTHEST_M = 18.0
+"""Where a ghost turns back."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,64 @@ def make(generator: Generator, simulator: Simulator, seed: int, ticks: int, *, s
             target = torch.from_numpy(latents_of(simulator, shadows))
             kept.append((generator.last.clone(), target, given, torch.from_numpy(side)))
     return OwnEpisodes(*(torch.stack(part, 1).clone() for part in zip(*kept, strict=True)))
+
+
+class Ghostly(Simulator):
+    """The same cars, but neither a fence nor the other car stops them: the worst that a dream could do."""
+
+    def _fence(self, states: States) -> States:
+        return states
+
+    def _bump(self, states: States) -> States:
+        return states
+
+
+def haunt(simulator: Simulator, seed: int, rows: int, ticks: int) -> OwnEpisodes:
+    """Cars that go through fences and each other, with the teacher's answer to each tick.
+
+    No network drives, so these cost little and reach every metre of fence, which dreams alone do in days. Each row
+    gives way to the teacher by its own share of each answer.
+    """
+    rng = np.random.Generator(np.random.Philox(key=seed + 41))
+    ghostly, track, states = Ghostly(simulator.track), simulator.track, _astray(simulator, rng, seed, rows)
+    drivers, yields = Drivers(simulator, rows, seed, careless=0.7), rng.choice([0.0, 0.0, 0.4, 1.0], rows)
+    answers, given, kept = states, torch.from_numpy(condition(none_of(rows), states)), []
+    for _ in range(ticks):
+        _, _, away = track.locate(states.x, states.y)
+        history, target = (torch.from_numpy(latents_of(simulator, cars)) for cars in (states, answers))
+        kept.append((history, target, given, torch.from_numpy(away)))
+        controls = drivers.controls(states)
+        answers, ghosts = simulator.step(states, controls), ghostly.step(states, controls)
+        given = torch.from_numpy(condition(controls, answers))
+        states = _between(ghosts, answers, np.where(np.abs(away) > FARTHEST_M, 1.0, yields))
+    return OwnEpisodes(*(torch.stack(part, 1).clone() for part in zip(*kept, strict=True)))
+
+
+def _astray(simulator: Simulator, rng: np.random.Generator, seed: int, rows: int) -> States:
+    """Cars on either side of the fences, at any angle; three in ten beside or inside the rival."""
+    states, track = simulator.reset([seed * rows + k for k in range(rows)]), simulator.track
+    at = rng.integers(len(track.line), size=rows)
+    side, spread = rng.uniform(-17, 17, rows), np.where(rng.random(rows) < 0.3, 3.2, 0.5)
+    angle = track.tangent[at]
+    places = track.line[at] + np.stack([-np.sin(angle), np.cos(angle)], 1) * side[:, None]
+    beside = rng.random(rows) < 0.3
+    gap_m = np.where(beside, rng.uniform(-9, 9, rows), rng.uniform(9, track.length_m - 9, rows))
+    along = np.asarray((at * track.spacing_m + gap_m) % track.length_m, np.float64)
+    return replace(
+        states, x=places[:, 0], y=places[:, 1], heading=wrap(angle + rng.normal(0, 1, rows) * spread),
+        speed=rng.uniform(-0.3, 2.2, rows) * (rng.random(rows) < 0.9), slip=rng.normal(0, 0.1, rows),
+        rival_along=along, rival_offset=np.where(beside, side.clip(-3.5, 3.5), states.rival_offset),
+    )  # fmt: skip
+
+
+def _between(ghosts: States, answers: States, share: NDArray) -> States:
+    """The cars `share` of the way from where nothing stops them to where the teacher has them."""
+    turn = wrap(answers.heading - ghosts.heading)
+    mixed = {
+        name: getattr(ghosts, name) + share * (getattr(answers, name) - getattr(ghosts, name))
+        for name in ("x", "y", "speed", "slip")
+    }
+    return replace(answers, heading=wrap(ghosts.heading + share * turn), **mixed)
 
 
 def beyond_fence(own: OwnEpisodes) -> float:

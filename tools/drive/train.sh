@@ -17,6 +17,6 @@ for part in decoder:22 encoder:18; do
         --part "${part%:*}" --minutes "${part#*:}" --resume &
 done
 wait
-.venv/bin/python -m tools.drive.train_dynamics --out "$run" --minutes "${1:-55}" --threads 2 --compile --resume
+.venv/bin/python -m tools.drive.train_dynamics --out "$run" --minutes "${1:-150}" --threads 2 --compile --resume
 .venv/bin/python -m tools.drive.export --run "$run"
 .venv/bin/nextframe eval drive

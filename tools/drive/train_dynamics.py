@@ -20,20 +20,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
-from model.chase import POSITION_SCALE_M, ChaseTokenizer
+from model.chase import POSITION_SCALE_M, SLIP, SLIP_SCALE, SPEED, SPEED_SCALE, ChaseTokenizer
 from model.devices import best_device
 from model.dynamics import Dynamics
 from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
 from tools.drive.data import HELD_OUT_SEED, drive
-from tools.drive.on_policy import OwnEpisodes, beyond_fence, make
+from tools.drive.on_policy import OwnEpisodes, beyond_fence, haunt, make
 from worlds.drive.simulator import Simulator
 from worlds.drive.world import dynamics_config, new_generator
 
 CLIP_TICKS = 20
 LEVELS = (*[40.0] * 7, 60.0, 20.0, 40.0)
 """How many grey levels (of 255) one unit of each number of the scene is about worth."""
+PLANES_FASTER = 4.0
 PLACE_M, TURN = 0.03, 0.003
 """Errors below these count quadratically."""
+FINE_PLACE_M, FINE_TURN, FINE_SPEED = 0.01, 0.001, 0.002
+"""Sizes at which the last millimetre still counts: a car at rest adds up its errors."""
 
 
 class Clips(NamedTuple):
@@ -45,6 +48,11 @@ class Clips(NamedTuple):
     dreamt: Tensor
 
 
+def fine(error: Tensor, scale: float) -> Tensor:
+    """Rises steeply from nothing and then ever less: what is nearly right has to become right."""
+    return ((error / scale).square() + 0.01).sqrt().log1p()
+
+
 def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor) -> Tensor:
     """Poses in metres and radians, lamps as squared errors, the scene in grey levels. `(batch, time)`."""
     (scene, slots), (true_scene, true_slots) = dynamics.split(predicted), dynamics.split(target)
@@ -52,7 +60,10 @@ def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor) -> Tensor:
     turn = huber(slots[..., 2:4] - true_slots[..., 2:4], TURN).mean(-1)
     lamp = (slots[..., 5] - true_slots[..., 5]).square()
     code = huber((scene - true_scene) * scene.new_tensor(LEVELS), 0.5).sum(-1) * 0.3
-    return (place + 0.7 * turn + 0.15 * lamp).sum(-1) + code
+    last = fine(slots[..., :2] - true_slots[..., :2], FINE_PLACE_M / POSITION_SCALE_M).mean(-1)
+    last = last + 0.5 * fine(slots[..., 2:4] - true_slots[..., 2:4], FINE_TURN).mean(-1)
+    moving = fine((scene - true_scene)[..., [SPEED, SLIP]] * scene.new_tensor((SPEED_SCALE, SLIP_SCALE)), FINE_SPEED)
+    return (place + 0.7 * turn + 0.15 * lamp + 0.5 * last).sum(-1) + code + 0.5 * moving.sum(-1)
 
 
 def corrupt(dynamics: Dynamics, clean: Tensor, strength: Tensor) -> Tensor:
@@ -137,13 +148,35 @@ class Dreams:
             self._made += 1
             self._due_s = spent_s + self.FRESH_S
         own = self._pool[int(torch.randint(len(self._pool), ()))]
-        rows = round(share * len(clips.targets))
-        which = torch.randint(len(own.targets), (rows, 1))
-        index = torch.randint(own.targets.shape[1] - CLIP_TICKS, (rows, 1)) + torch.arange(CLIP_TICKS)
-        parts = (own.targets, own.histories, own.conditions)
-        joined = [torch.cat([a[: len(a) - rows], b[which, index]]) for a, b in zip(clips[:3], parts, strict=True)]
-        dreamt = torch.arange(len(clips.targets)) >= len(clips.targets) - rows
-        return Clips(joined[0], joined[1], joined[2], dreamt)
+        return replaced(clips, own, len(clips.targets) - round(share * len(clips.targets)), len(clips.targets))
+
+
+class Ghosts:
+    """Cars that nothing stops, all along the lap: made anew every `FRESH_S` of training."""
+
+    FRESH_S, ROWS, TICKS, SHARE = 45.0, 768, 32, 0.25
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator, self._due_s, self._made = simulator, -1.0, 0
+
+    def mixed(self, clips: Clips, spent_s: float) -> Clips:
+        """The first `SHARE` of the batch replaced by clips of ghosts."""
+        if spent_s >= self._due_s:
+            self._made += 1
+            self._own = haunt(self._simulator, int(spent_s) + self._made, self.ROWS, self.TICKS)
+            self._due_s = spent_s + self.FRESH_S
+        return replaced(clips, self._own, 0, round(self.SHARE * len(clips.targets)))
+
+
+def replaced(clips: Clips, own: OwnEpisodes, first: int, last: int) -> Clips:
+    """The rows from `first` to before `last` drawn from `own`."""
+    which = torch.randint(len(own.targets), (last - first, 1))
+    index = torch.randint(own.targets.shape[1] - CLIP_TICKS, (last - first, 1)) + torch.arange(CLIP_TICKS)
+    mixed = [part.clone() for part in clips]
+    for part, drawn in zip(mixed, (own.targets, own.histories, own.conditions), strict=False):
+        part[first:last] = drawn[which, index]
+    mixed[3][first:last] = True
+    return Clips(*mixed)
 
 
 @torch.inference_mode()
@@ -195,7 +228,7 @@ def main() -> None:
 def run(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Simulator) -> None:
     dynamics, ema = (Dynamics(dynamics_config()).to(options.device) for _ in range(2))
     ema.load_state_dict(dynamics.state_dict())
-    optimiser = torch.optim.AdamW(dynamics.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = optimiser_of(dynamics, options.rate)
     spent, step = 0.0, 0
     checkpoint = options.out / "dynamics.checkpoint"
     if options.resume and checkpoint.exists():
@@ -206,15 +239,15 @@ def run(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Simul
         spent, step = stored["spent_s"], stored["step"]
     learner = cast(Dynamics, torch.compile(dynamics)) if options.compile else dynamics
     held_out = [torch.from_numpy(part) for part in drive(simulator, 48, 140, HELD_OUT_SEED)]
-    drives, dreams = Drives(simulator), Dreams(tokenizer, simulator)
+    drives, dreams, ghosts = Drives(simulator), Dreams(tokenizer, simulator), Ghosts(simulator)
     budget, logged, warm = options.minutes * 60, time.monotonic(), False
     while spent < budget:
         began, part = time.monotonic(), spent / budget
         for group in optimiser.param_groups:
-            group["lr"] = options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.6 + 0.01)
+            group["lr"] = group["share"] * options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.6 + 0.01)
         clips = drives.clips(options.batch, spent)
         if part > options.own_from:
-            clips = dreams.mixed(clips, 0.4, ema, spent)
+            clips = ghosts.mixed(dreams.mixed(clips, 0.4, ema, spent), spent)
         clips = Clips(*(tensor.to(options.device) for tensor in clips))
         loss = loss_of(learner, tokenizer, clips, own_share=min(0.5, max(0.0, part - 0.1) * 2))
         optimiser.zero_grad(set_to_none=True)
@@ -232,6 +265,17 @@ def run(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Simul
             print(f"{spent:.0f} s, step {step}, loss {loss.item():.4f}; {said}", flush=True)
             save(options.out, dynamics, ema, optimiser, (spent, step))
             logged = time.monotonic()
+
+
+def optimiser_of(dynamics: Dynamics, rate: float) -> torch.optim.Optimizer:
+    """The knots of the planes are each seen now and then only, so they move faster, and nothing pulls them to zero."""
+    knots = list(dynamics.planes.parameters())
+    others = [p for name, p in dynamics.named_parameters() if not name.startswith("planes.")]
+    groups = [
+        {"params": others, "share": 1.0, "weight_decay": 0.01},
+        {"params": knots, "share": PLANES_FASTER, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
 
 
 def save(

@@ -20,6 +20,8 @@ BLEND_TICKS = 10
 """A new prompt takes half a second to come true; a tenth of it shows in the very next frame."""
 
 TOP_SPEED = 4.4
+REST_SPEED = 0.5
+"""A car that rolls slower than this, untouched, stands: what rests is then easy to learn, and to keep."""
 COVER_SPEED = 3.0
 """The road dips under both roofs, so nobody can park out of sight: at least this many px a tick under cover."""
 GRIP = {"clear": 0.34, "rain": 0.22, "snow": 0.13, "fog": 0.34}
@@ -162,7 +164,8 @@ class Simulator:
         forward *= 0.985 if forward < top else 0.93
         if controls.handbrake:
             forward *= 0.97
-        if abs(forward) < 0.02 and not controls.throttle and not controls.brake:
+        untouched = not controls.throttle and not controls.brake
+        if cover is None and untouched and abs(forward) < REST_SPEED:  # under a roof the road dips, and a car rolls out
             forward = 0.0
         agility = min(abs(forward) / 1.1, 1.0) * (1.0 - 0.07 * max(abs(forward) - 2.5, 0.0))
         slide = 1.0 - 0.5 * max(0.0, 0.34 - grip)

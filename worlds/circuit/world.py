@@ -5,24 +5,29 @@ Owns which files hold what. The sizes of the networks are in the code; a checkpo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model.checkpoint import CheckpointError, load_into, load_tensors, sha256
-from model.dynamics import Dynamics, DynamicsConfig
+from model.dynamics import Dynamics, DynamicsConfig, RestRule
 from model.generator import Generator
 from model.graphs import CudaGraphs, GraphedGenerator
-from model.tokenizer import SlotTokenizer, TokenizerConfig
+from model.tokenizer import POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
 from runtime.core import Clock, WeightsError, WorldInfo
 from worlds.neural import NeuralWorld, SeedClips
 
 if TYPE_CHECKING:
-    from model.stage_layout import StageLayout
-    from model.stage_processes import StageLimits
-    from worlds.staged import StagedWorld
+    from worlds.staged import StagedParts
+
+PEDALS, RESTING_PX = (1, 3), 0.6
+"""With throttle and brake untouched, a car that would move by less stands."""
 
 TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
+
+
+def dynamics_config() -> DynamicsConfig:
+    return DynamicsConfig(rests=RestRule(*PEDALS, RESTING_PX / POSITION_SCALE_PX))
 
 
 def weights_sha256(folder: Path) -> str:
@@ -35,7 +40,7 @@ def weights_sha256(folder: Path) -> str:
 
 def load_networks(folder: Path, device: str = "cpu") -> tuple[SlotTokenizer, Dynamics]:
     """Tokenizer and dynamics from a folder with their safetensors files."""
-    tokenizer, dynamics = SlotTokenizer(TokenizerConfig(192, 256)), Dynamics(DynamicsConfig())
+    tokenizer, dynamics = SlotTokenizer(TokenizerConfig(192, 256)), Dynamics(dynamics_config())
     try:
         load_into(tokenizer, folder / TOKENIZER)
         load_into(dynamics, folder / DYNAMICS)
@@ -55,28 +60,19 @@ def build(
     return NeuralWorld(info, generator, seeds, synonyms, clock)
 
 
-def build_staged(
-    info: WorldInfo,
-    folder: Path,
-    synonyms: Mapping[str, str],
-    layout: Callable[[DynamicsConfig, SlotTokenizer], StageLayout],
-    clock: Clock | None = None,
-    *,
-    limits: StageLimits | None = None,
-) -> StagedWorld:
-    """The same over several processes; of the layers, this one loads only its own. `layout`: chosen once it is known
-    what is to be laid out. Raises StageStartError, StageFault."""
-    from model.stages import StagedGenerator, StageWeights
-    from worlds.staged import StagedWorld
+def staged_parts(folder: Path) -> StagedParts:
+    """The same for a world over several processes, each of which loads its own layers."""
+    from model.stage_ring import StageWeights
+    from worlds.staged import StagedParts
 
-    tokenizer, config, seeds = SlotTokenizer(TokenizerConfig(192, 256)), DynamicsConfig(), load_seeds(folder)
+    tokenizer = SlotTokenizer(TokenizerConfig(192, 256))
     try:
         load_into(tokenizer, folder / TOKENIZER)
-        weights = StageWeights(folder / DYNAMICS, folder / TOKENIZER)
-        generator = StagedGenerator(tokenizer, config, weights, layout(config, tokenizer), limits=limits)
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
-    return StagedWorld(info, generator, seeds, synonyms, clock)
+    return StagedParts(
+        tokenizer, dynamics_config(), StageWeights(folder / DYNAMICS, folder / TOKENIZER), load_seeds(folder)
+    )
 
 
 def load_seeds(folder: Path) -> SeedClips:

@@ -25,6 +25,8 @@ BLEND_TICKS = 10
 TOP_SPEED = 2.2
 """Metres a tick: 44 m/s."""
 GRASS_TOP = 0.8
+REST_SPEED = 0.04
+"""A car that rolls slower than this, untouched, stands: what rests is then easy to learn, and to keep."""
 GRIP = np.array((0.42, 0.26, 0.14, 0.42))
 POWER = np.array((0.042, 0.038, 0.028, 0.042))
 TURN = 0.062
@@ -155,7 +157,7 @@ class Simulator:
         braked = np.where(speed > 0, np.maximum(speed - 0.085 * controls.brake, -0.02), speed - 0.02 * controls.brake)
         speed = np.where(controls.brake > 0, np.maximum(braked, -0.4), speed)
         speed = speed * np.where(speed > top, 0.955, 0.994)
-        resting = (np.abs(speed) < 0.01) & (controls.throttle < 0.05) & (controls.brake < 0.05)
+        resting = (np.abs(speed) < REST_SPEED) & (controls.throttle < 0.05) & (controls.brake < 0.05)
         speed = np.where(resting, 0.0, speed)
         agility = np.minimum(np.abs(speed) / 0.5, 1.0) * (1 - 0.16 * np.maximum(np.abs(speed) - 1.0, 0))
         turn = TURN * controls.steer * agility * np.sign(speed) * (1 - 0.4 * np.maximum(0.0, 0.42 - grip))
