@@ -38,6 +38,11 @@ class FiniteCheck:
         self._copied = torch.cuda.Event()
         self._copied.record(torch.cuda.current_stream(latent.device))
 
+    @property
+    def is_known_bad(self) -> bool:
+        """The latent asked about last is no number, and knowing it takes no waiting: never so on a GPU."""
+        return self._copied is None and not self.answer()
+
     def answer(self) -> bool:
         """Of the latent asked about last. May be called again, and from another thread."""
         copied, pinned = self._copied, self._pinned

@@ -17,15 +17,15 @@ from torch import nn
 from model.dynamics import Block, Dynamics, DynamicsConfig
 from model.generator import shared_gates
 from model.memory import RollingKVMemory
+from model.stage_kinds import AnyTokenizer
 from model.stage_layout import StageCosts
 from model.stage_network import StageLayers, rotary_of
-from model.tokenizer import SlotTokenizer
 
 REPEATS, WARM = 9, 2
 
 
 @torch.inference_mode()
-def measured_costs(config: DynamicsConfig, tokenizer: SlotTokenizer, device: str = "cpu") -> StageCosts:
+def measured_costs(config: DynamicsConfig, tokenizer: AnyTokenizer, device: str = "cpu") -> StageCosts:
     """Medians in ms, with a full memory and the most denoise steps of the ladder."""
     steps, place = config.ladder[-1], torch.device(device)
     around = Dynamics(replace(config, layers=0)).to(place).eval()

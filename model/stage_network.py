@@ -79,7 +79,7 @@ def rotary_of(config: DynamicsConfig) -> Callable[[Tensor], tuple[Tensor, Tensor
     Made of a network without layers, which takes 2 ms. On torch's device "meta" it would take no memory either, but
     that device's first use imports 800 modules: a second, in every stage process, while the picture is held.
     """
-    return Dynamics(replace(config, layers=0)).rotary
+    return Dynamics(replace(config, layers=0, planes=())).rotary
 
 
 def _within(layer: int | None, interval: Interval) -> bool:

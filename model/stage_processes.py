@@ -7,17 +7,17 @@ silent: a broken group cannot be mended, and ending it is what wakes a front tha
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
-from model.stage_nursery import Nursery
+from model.stage_nursery import Born, Nursery, NurseryError, last_line
 from model.stage_spec import BAD_START, BEAT_S, ERROR, PEER_LOST, READY, StageSpec
 
 DIED, HUNG, STUCK = "died", "hung", "stuck"
@@ -26,14 +26,12 @@ DIED, HUNG, STUCK = "died", "hung", "stuck"
 @dataclass(frozen=True)
 class StageLimits:
     """`hang_s`: a process without a heartbeat for so long is taken for dead. `stuck_s`: so is the group when a message
-    has been under way for so long though hearts beat. `start_s`: for loading. `spares`: keep as many processes in
-    reserve, with torch loaded, so that a restart takes no seconds."""
+    has been under way for so long though hearts beat. `start_s`: for loading. `stop_s`: for ending by itself."""
 
     hang_s: float = 0.7
     stuck_s: float = 30.0
     start_s: float = 120.0
     stop_s: float = 2.0
-    spares: bool = True
 
 
 class StageFault(Exception):  # noqa: N818 - nothing wrong in the program
@@ -52,9 +50,7 @@ class StageStartError(Exception):
 @dataclass
 class _Worker:
     spec: StageSpec
-    process: subprocess.Popen[bytes]
-    words: IO[bytes]
-    """What it writes to stderr."""
+    process: Born
     heard: bytes = b""
     heard_ns: int = 0
     opened: dict[str, Any] | None = None
@@ -83,7 +79,7 @@ class StageProcesses:
 
     @property
     def pids(self) -> list[int]:
-        """Of the stage processes in the order of their stages; the front's own and the spares are not among them."""
+        """Of the stage processes in the order of their stages; neither the front's own nor that of their mother."""
         return [worker.process.pid for worker in self._workers]
 
     @property
@@ -104,8 +100,6 @@ class StageProcesses:
         while not self._ready.wait(BEAT_S) and not self._over.is_set() and time.monotonic_ns() < deadline_ns:
             pass
         if self._ready.is_set():
-            if self.limits.spares:
-                self.nursery.prepare(len(specs))
             return
         problem = self._start_problem()
         self.end()
@@ -137,7 +131,7 @@ class StageProcesses:
         self._waiting_since_ns = since_ns
 
     def close(self) -> None:
-        """All of them, the spares and the thread they came from."""
+        """All of them, their mother and the thread she came from."""
         self.end()
         self.nursery.close()
 
@@ -156,15 +150,13 @@ class StageProcesses:
             self._workers = []
             for spec in specs:
                 born = self.nursery.take()
-                assert born.process.stdin is not None
-                born.process.stdin.write(spec.as_line())
-                self._workers.append(_Worker(spec, born.process, born.words, heard_ns=time.monotonic_ns()))
+                self._workers.append(_Worker(spec, born, heard_ns=time.monotonic_ns()))
+                born.stdin.write(spec.as_line())
             with selectors.DefaultSelector() as selector:
                 for worker in self._workers:
-                    assert worker.process.stdout is not None
                     selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
                 self._watch(selector)
-        except OSError as error:
+        except (OSError, NurseryError) as error:
             self._start_error = error
         finally:
             self._end_all()
@@ -203,7 +195,6 @@ class StageProcesses:
     def _end_all(self) -> None:
         """Politely where nothing is wrong: a closed input ends a process. SIGKILL also ends one that is stopped."""
         for worker in self._workers:
-            assert worker.process.stdin is not None
             if self._fault is not None:
                 worker.process.kill()
             worker.process.stdin.close()
@@ -211,17 +202,15 @@ class StageProcesses:
         for worker in self._workers:
             try:
                 worker.process.wait(max(0.0, until_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            except TimeoutError:
                 worker.process.kill()
-                worker.process.wait()
-            assert worker.process.stdout is not None
+                worker.process.wait(math.inf)
             worker.process.stdout.close()
-            worker.words.close()
+            worker.process.words.close()
 
 
 def _listen(worker: _Worker, now_ns: int) -> None:
     """Take in what it has said, a heartbeat among other things."""
-    assert worker.process.stdout is not None
     said = os.read(worker.process.stdout.fileno(), 1 << 16)
     if not said:
         worker.closed = True
@@ -240,7 +229,7 @@ def _blame(worker: _Worker) -> tuple[bool, int]:
     """Who ended first: one that lost its peer did not."""
     try:
         code = worker.process.wait(0.5)
-    except subprocess.TimeoutExpired:
+    except TimeoutError:
         code = 0
     return code in {PEER_LOST, BAD_START}, worker.spec.rank
 
@@ -251,7 +240,4 @@ def _last_words(worker: _Worker) -> str:
         return "it closed its output"
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    size = worker.words.seek(0, os.SEEK_END)
-    worker.words.seek(max(0, size - 4000))
-    lines = worker.words.read().decode(errors="replace").split("\n")
-    return f"exit code {code}: {next((line for line in reversed(lines) if line.strip()), 'without a word')}"
+    return f"exit code {code}: {last_line(worker.process.words)}"

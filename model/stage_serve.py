@@ -17,13 +17,12 @@ from typing import Any
 import torch
 
 from model.checkpoint import CheckpointError, fill_exactly
-from model.dynamics import DynamicsConfig
 from model.memory import RollingKVMemory
+from model.stage_kinds import AnyTokenizer, dynamics_config, new_tokenizer
 from model.stage_layout import Interval
 from model.stage_link import Command, Link, LinkError, Message, join
 from model.stage_network import StageLayers, lane_from, load_blocks, read_tensors, rotary_of, table_shape
 from model.stage_spec import BAD_START, ERROR, PEER_LOST, READY, StageSpec
-from model.tokenizer import SlotTokenizer, TokenizerConfig
 
 
 def run_stage(spec: StageSpec, meet: Callable[[], Any], *, tell: Callable[[str, str], None], local: bool = True) -> int:
@@ -48,10 +47,9 @@ class Stage:
     """What a stage process holds, and how it answers each command."""
 
     def __init__(self, spec: StageSpec) -> None:
-        lists = {name: tuple(value) for name, value in spec.config.items() if isinstance(value, list)}
-        self.spec, self.config = spec, DynamicsConfig(**{**spec.config, **lists})
+        self.spec, self.config = spec, dynamics_config(spec.config)
         self.device = torch.device(spec.device)
-        self.tokenizer: SlotTokenizer | None = None
+        self.tokenizer: AnyTokenizer | None = None
         self._layers: StageLayers | None = None
         keys: tuple[str, ...] = ()
         read_bytes = 0
@@ -62,7 +60,7 @@ class Stage:
             self._layers = StageLayers(blocks.to(self.device), memory, rotary_of(self.config))
             keys, read_bytes = opened.keys, opened.bytes
         if spec.tokenizer is not None:
-            tokenizer = SlotTokenizer(TokenizerConfig(**spec.tokenizer))
+            tokenizer = new_tokenizer(spec.tokenizer_kind, spec.tokenizer)
             tensors, more = read_tensors(Path(spec.tokenizer_weights), lambda name: True)
             fill_exactly(tokenizer, tensors, spec.tokenizer_weights)
             self.tokenizer = tokenizer.eval().requires_grad_(False).to(self.device)

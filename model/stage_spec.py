@@ -21,10 +21,10 @@ PEER_LOST, BAD_START = 75, 78
 @dataclass(frozen=True)
 class StageSpec:
     """What a stage process is to be. `devices`: torch's names of all processes. `ring`: how many of them run layers.
-    `config`, `tokenizer`: fields of
-    `DynamicsConfig` and, where it decodes, `TokenizerConfig`. `weights`, `tokenizer_weights`: paths. `port`: of the
-    store where the group meets. `parent`: the process id that it must not outlive. `own_device`: torch's name of its
-    own on its host, where that is not the one in `devices`."""
+    `config`: fields of `DynamicsConfig`; where it decodes `tokenizer` and `tokenizer_kind`: see `model.stage_kinds`.
+    `weights`, `tokenizer_weights`: paths. `port`: of the
+    store where the group meets. `own_device`: torch's name of its own on its host, where that is not the one in
+    `devices`."""
 
     rank: int
     devices: tuple[str, ...]
@@ -37,8 +37,8 @@ class StageSpec:
     window: int | None
     threads: int
     port: int
-    parent: int
     tokenizer: dict[str, Any] | None = None
+    tokenizer_kind: str = ""
     tokenizer_weights: str = ""
     own_device: str = ""
 

@@ -24,6 +24,9 @@ OFF = "off"
 REMEDIES = ("renoise", "reanchor")
 """The actions that change the world. With one of them the monitor's state decides the future, so it is the world's."""
 CHOICES = (OFF, LOG, *REMEDIES)
+KINDS_WITH_REMEDIES = ("circuit",)
+"""Remedies noise scene codes by how much of a picture each number makes, and give up a car that has left the picture:
+neither has a meaning where the picture is looked at through a camera."""
 MAX_ALARMS = 1_000
 
 
@@ -39,6 +42,11 @@ def drift_choice(wanted: str | None, found: WorldFolder, *, side_by_side: bool =
         raise ConfigError(f"--drift {wanted}: the simulator beside the network is not watched; leave one of them out")
     if wanted != OFF and not able:
         raise ConfigError(f"--drift {wanted}: {found.name} has no drift bank: expected {path}; leave out --drift")
+    if wanted in REMEDIES and found.spec.kind not in KINDS_WITH_REMEDIES:
+        raise ConfigError(
+            f"--drift {wanted}: expected a world of kind {' or '.join(KINDS_WITH_REMEDIES)}, whose places are pixels "
+            f"of the picture; {found.name} is of kind {found.spec.kind}: take --drift {LOG}"
+        )
     return wanted
 
 

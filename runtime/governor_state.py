@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from runtime.core import ConfigError
 
 SAMPLE_NUMBERS = 5
-"""Of one `runtime.governor.CostSample`."""
+"""Of one `runtime.governor_cost.CostSample`."""
 MARKS = 3
 MAX_ENTRIES = 4_096
 MAX_REASON_CHARS = 400

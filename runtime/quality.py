@@ -13,7 +13,8 @@ from pathlib import Path
 
 from runtime.controls import SessionControls
 from runtime.core import Clock, ConfigError
-from runtime.governor import AdaptiveGovernor, CostSample, FixedGovernor, TraceGovernor
+from runtime.governor import AdaptiveGovernor, FixedGovernor, TraceGovernor
+from runtime.governor_cost import CostSample
 from runtime.loop import Governor
 
 EXPECTED = "expected adaptive, fixed:STEPS or trace:FILE"

@@ -16,11 +16,13 @@ from runtime.supervisor import SupervisedWorld, SupervisorLimits
 
 if TYPE_CHECKING:
     from model.dynamics import DynamicsConfig
+    from model.stage_kinds import AnyTokenizer
     from model.stage_layout import StageLayout
     from model.stage_processes import StageLimits
-    from model.tokenizer import SlotTokenizer
 
 AUTO = "auto"
+KINDS_WITH_STAGES = ("circuit", "drive")
+"""Kinds of worlds whose generator has transformer layers under the names that stages read."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def stage_choice(
             f"--stages {text}: expected --processes with auto and only there, got {processes}; "
             "a layout names its devices itself"
         )
-    if found.spec.kind != "circuit":
+    if found.spec.kind not in KINDS_WITH_STAGES:
         raise ConfigError(f"--stages: expected a world of transformer layers, {found.name} has none; leave it out")
     if side_by_side:
         raise ConfigError("--stages: the simulator beside the network runs in one process; leave one of them out")
@@ -64,17 +66,18 @@ def load_staged(
     processes do not come up."""
     from model.stage_processes import StageFault, StageStartError
     from runtime.config import read_text, world_info
-    from worlds.circuit import world as circuit
+    from worlds.staged import build_staged
 
+    kind = _kind_of(found)
     info = world_info(
         found.spec,
         config_text=read_text(found.path / "world.yaml"),
-        weights_sha256=circuit.weights_sha256(found.path),
+        weights_sha256=kind.weights_sha256(found.path),
     )
     try:
-        staged = circuit.build_staged(
-            info, found.path, found.synonyms, lambda config, tokenizer: layout_for(choice, config, tokenizer), clock,
-            limits=limits,
+        staged = build_staged(
+            info, kind.staged_parts(found.path), found.synonyms,
+            lambda config, tokenizer: layout_for(choice, config, tokenizer), clock, limits=limits,
         )  # fmt: skip
     except (StageFault, StageStartError) as error:
         raise NextframeError(f"stages: {error}") from error
@@ -89,7 +92,18 @@ def load_staged(
     return SupervisedWorld(staged, StageFault, restart, period_ns=period_ns, limits=supervision)
 
 
-def layout_for(choice: StageChoice, config: DynamicsConfig, tokenizer: SlotTokenizer) -> StageLayout:
+def _kind_of(found: WorldFolder) -> Any:
+    """The module that knows which files of the folder hold what; see `KINDS_WITH_STAGES`."""
+    if found.spec.kind == "drive":
+        from worlds.drive import world as drive
+
+        return drive
+    from worlds.circuit import world as circuit
+
+    return circuit
+
+
+def layout_for(choice: StageChoice, config: DynamicsConfig, tokenizer: AnyTokenizer) -> StageLayout:
     """The layout asked for; for auto the one that is best balanced by costs measured now. Raises ConfigError."""
     from model.stage_costs import measured_costs
     from model.stage_layout import LayoutError, balanced, parse_layout

@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from model.generator import Generator
 from model.stage_layout import parse_layout
 from model.stage_processes import StageFault, StageLimits
-from model.stages import StagedGenerator, StageWeights
+from model.stage_ring import StageWeights
+from model.stages import StagedGenerator
 from model.tokenizer import SlotTokenizer, TokenizerConfig
 from runtime.config import world_info
 from runtime.core import Action, ManualClock, TickPlan, World, WorldInfo
@@ -33,7 +34,7 @@ THREE = "denoise:0-1@cpu:0, denoise:1-2@cpu:1, denoise:2-4@cpu:2, decode@cpu:1"
 EACH = "denoise:0-1@cpu:0, denoise:1-2@cpu:1, denoise:2-3@cpu:2, denoise:3-4@cpu:3, decode@cpu:3"
 APART = "denoise:0-3@cpu:0, denoise:3-4@cpu:1, decode@cpu:2"
 """The decoder in a process that runs no layers."""
-PATIENT = StageLimits(hang_s=60.0, spares=False)
+PATIENT = StageLimits(hang_s=60.0)
 """For what is no test of faults, on a machine that may be busy."""
 PERIOD_NS = 50_000_000
 

@@ -11,7 +11,8 @@ import pytest
 from runtime.ahead import AheadWorld, hold
 from runtime.ahead_guess import GuessCounts, NullAhead
 from runtime.core import Action, ConfigError, FixedClock, ManualClock, TickPlan
-from runtime.governor import AdaptiveGovernor, CostModel, FixedGovernor, TraceGovernor, sample_of
+from runtime.governor import AdaptiveGovernor, FixedGovernor, TraceGovernor
+from runtime.governor_cost import CostModel, sample_of
 from runtime.loop import Governor
 from tests.ahead_worlds import AheadSession, CarelessAhead, SteppedToy, held_inputs
 from tests.doubles import MS, PERIOD_NS, Costs

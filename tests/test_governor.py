@@ -16,14 +16,10 @@ from runtime.governor import (
     MISS_WINDOW_TICKS,
     RAISE_AFTER_TICKS,
     AdaptiveGovernor,
-    CostModel,
-    CostSample,
     FixedGovernor,
     TraceGovernor,
-    expected_ns,
-    high_mark,
-    sample_of,
 )
+from runtime.governor_cost import CostModel, CostSample, expected_ns, high_mark, sample_of
 from runtime.loop import Governor, TickRecord
 from tests.doubles import MS, PERIOD_NS, Session
 from tools.governor import compare

@@ -15,7 +15,8 @@ from model.generator import Generator
 from model.stage_layout import Interval, LayoutError, StageCosts, balanced, parse_layout
 from model.stage_network import lane_from, layer_of, load_blocks, table_numbers
 from model.stage_processes import StageStartError
-from model.stages import StagedGenerator, StageWeights
+from model.stage_ring import StageWeights
+from model.stages import StagedGenerator
 from tests.networks import finished, random_past
 from tests.staged_worlds import APART, EACH, FOUR, THREE, TWO, staged_generator, store_weights, whole_generator
 

@@ -32,7 +32,7 @@ def test_a_one_process_recording_verifies_over_two_processes(
 def test_the_circuits_frames_over_three_processes_are_those_of_one() -> None:
     found = find_world("circuit")
     one = load_world(found, FixedClock())
-    choice, patient = StageChoice("auto", 3), StageLimits(hang_s=60.0, spares=False)
+    choice, patient = StageChoice("auto", 3), StageLimits(hang_s=60.0)
     three = load_staged(found, choice, FixedClock(), limits=patient)
     try:
         for world in (one, three):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from model import stage_nursery
 from model.stage_processes import DIED, HUNG, StageFault, StageLimits
+from model.stage_ring import StageWeights
 from model.stage_spec import StageSpec
-from model.stages import StageWeights
 from runtime.supervisor import SupervisorLimits, TooManyFaults
 from tests.staged_worlds import (
     APART,
@@ -32,7 +34,7 @@ from tests.staged_worlds import (
 )
 
 MANY = SupervisorLimits(snapshot_every_ticks=5, deaths=1000)
-WATCHFUL = StageLimits(spares=True)
+WATCHFUL = StageLimits()
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +140,12 @@ print(own, len(set(sys.modules) - before))
 """
 
 
-def test_a_spare_has_loaded_all_that_a_stage_needs(weights: StageWeights) -> None:
+def test_a_stage_is_born_with_all_that_it_needs(weights: StageWeights) -> None:
     """Its first use of something may import hundreds of modules, for a second, while the picture is held; torch's
     device "meta" does. The control: what a library can bring."""
     spec = StageSpec(
         rank=1, devices=("cpu", "cpu"), ring=2, first=2, end=4, config=asdict(FOUR), weights=str(weights.dynamics),
-        rows=1, window=None, threads=1, port=0, parent=0,
+        rows=1, window=None, threads=1, port=0,
     )  # fmt: skip
     command = [sys.executable, "-c", NEWLY_IMPORTED, spec.as_line().decode()]
     root = Path(__file__).resolve().parent.parent
@@ -153,10 +155,15 @@ def test_a_spare_has_loaded_all_that_a_stage_needs(weights: StageWeights) -> Non
     assert control > 50
 
 
+def shared_memory() -> set[str]:
+    """Names of what is in shared memory and of this library or torch."""
+    return {path.name for path in Path("/dev/shm").glob("*") if "torch" in path.name or "gloo" in path.name}
+
+
 ORPHAN = """
 import signal, sys, time
 from pathlib import Path
-from model.stages import StageWeights
+from model.stage_ring import StageWeights
 from tests.staged_worlds import TWO, staged_generator, strike
 from model.stage_processes import StageLimits
 generator = staged_generator(StageWeights(Path(sys.argv[1]), Path(sys.argv[2])), TWO, limits=StageLimits(60.0))
@@ -172,8 +179,9 @@ def test_no_stage_process_outlives_a_front_that_was_killed(weights: StageWeights
     front = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).resolve().parent.parent)
     assert front.stdout is not None
     pids = [int(pid) for pid in front.stdout.readline().split()]
-    assert len(pids) == 2, "a stopped stage and a spare"
+    assert len(pids) == 2, "a stopped stage and the mother of stages"
     assert all(lives(pid) for pid in pids)
+    shared = shared_memory()
     front.kill()
     front.wait()
     front.stdout.close()
@@ -181,6 +189,44 @@ def test_no_stage_process_outlives_a_front_that_was_killed(weights: StageWeights
     while any(lives(pid) for pid in pids) and time.monotonic() < until_s:
         time.sleep(0.01)
     assert not any(lives(pid) for pid in pids)
+    assert shared_memory() <= shared
+
+
+def test_a_second_death_right_after_the_first_waits_for_no_torch_to_load(weights: StageWeights) -> None:
+    """Both come from the process that loaded it once. The control: once that process is gone there has to be another,
+    and the session lives on."""
+    twin = whole_world()
+    twin.reset(1)
+    with supervised_world(weights, TWO, limits=WATCHFUL, supervision=MANY) as (world, generator):
+        world.reset(1)
+        nursery, seen = generator.processes.nursery, []
+        mother = nursery.pids
+        for tick in range(2):
+            seen += generator.processes.pids
+            strike(generator, signal.SIGKILL)
+            assert tick_of(world, tick) == tick_of(twin, tick)
+        seen += generator.processes.pids
+        assert len(set(seen)) == 3
+        assert nursery.pids == mother
+        os.kill(mother[0], signal.SIGSTOP)
+        os.kill(mother[0], signal.SIGKILL)
+        assert tick_of(world, 2) == tick_of(twin, 2)
+        assert nursery.pids != mother
+        assert not lives(mother[0])
+        assert len(world.faults) == 3
+
+
+@pytest.mark.slow
+def test_a_mother_that_does_not_answer_is_replaced(weights: StageWeights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_nursery, "ANSWER_S", 0.5)
+    with supervised_world(weights, TWO, supervision=MANY) as (world, generator):
+        world.reset(1)
+        mother = generator.processes.nursery.pids
+        os.kill(mother[0], signal.SIGSTOP)
+        strike(generator, signal.SIGKILL)
+        tick_of(world, 0)
+        assert generator.processes.nursery.pids != mother
+        assert not lives(mother[0])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from model.generator import Generator
 from model.stage_hosts import Launch, LaunchedProcesses, launched
 from model.stage_network import layer_of
 from model.stage_processes import StageLimits, StageStartError
-from model.stages import StageWeights
+from model.stage_ring import StageWeights
 from runtime.cli import run_command
 from tests.networks import finished, random_past
 from tests.staged_worlds import (
@@ -63,7 +63,7 @@ FRONT = """
 import os, signal, sys
 from pathlib import Path
 from model.stage_processes import StageFault, StageLimits, StageStartError
-from model.stages import StageWeights
+from model.stage_ring import StageWeights
 from tests.staged_worlds import TWO, staged_generator
 from tests.test_stages_hosts import played
 limits = StageLimits(stuck_s=1.0)

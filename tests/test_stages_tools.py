@@ -40,6 +40,5 @@ def test_a_summary_has_the_median_and_the_worst_of_each_signal() -> None:
 def test_faults_of_the_shipped_world_are_survived_and_measured() -> None:
     rows = measure(2, LAYOUT, at_once=False)
     assert [row["signal"] for row in rows] == ["SIGKILL", "SIGSTOP"]
-    assert all(row["spares_ready"] for row in rows)
     assert all(row["noticed_ms"] > 0 for row in rows)
     assert all(0 <= row["ticks_again"] <= 20 for row in rows)

@@ -160,7 +160,11 @@ class NeuralTick:
         return self._latent
 
     def _draw(self) -> None:
-        self._frame = self._world.decode(self._finished())
+        latent = self._finished()
+        if self._finite.is_known_bad:  # what a decoder makes of no number may be no picture but an error
+            self._frame = self._world.frame.copy()
+        else:
+            self._frame = self._world.decode(latent)
 
     # --- no room --------------------------------------------------------------------------------------------------
 

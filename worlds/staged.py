@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
-from model.stage_processes import StageFault
+from model.checkpoint import CheckpointError
+from model.dynamics import DynamicsConfig
+from model.stage_kinds import AnyTokenizer
+from model.stage_layout import StageLayout
+from model.stage_processes import StageFault, StageLimits
+from model.stage_ring import StageWeights
 from model.stages import StagedGenerator
-from runtime.core import Clock, WorldInfo
+from runtime.core import Clock, WeightsError, WorldInfo
 from worlds.neural import NeuralWorld, SeedClips
+
+
+@dataclass(frozen=True)
+class StagedParts:
+    """What a world is made of over several processes. `weights`: of its layers each process reads only its own."""
+
+    tokenizer: AnyTokenizer
+    config: DynamicsConfig
+    weights: StageWeights
+    seeds: SeedClips
 
 
 class StagedWorld(NeuralWorld):
@@ -37,3 +53,22 @@ class StagedWorld(NeuralWorld):
             super().close()
         finally:
             self.stages.close()
+
+
+def build_staged(
+    info: WorldInfo,
+    parts: StagedParts,
+    synonyms: Mapping[str, str],
+    layout: Callable[[DynamicsConfig, AnyTokenizer], StageLayout],
+    clock: Clock | None = None,
+    *,
+    limits: StageLimits | None = None,
+) -> StagedWorld:
+    """`layout`: chosen once it is known what is to be laid out. Raises WeightsError, StageStartError, StageFault."""
+    try:
+        generator = StagedGenerator(
+            parts.tokenizer, parts.config, parts.weights, layout(parts.config, parts.tokenizer), limits=limits
+        )
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return StagedWorld(info, generator, parts.seeds, synonyms, clock)

@@ -17,7 +17,8 @@ from runtime.ahead import AheadWorld
 from runtime.ahead_guess import GuessCounts
 from runtime.core import Action, Clock, World
 from runtime.display import NullDisplay
-from runtime.governor import AdaptiveGovernor, CostModel, FixedGovernor, sample_of
+from runtime.governor import AdaptiveGovernor, FixedGovernor
+from runtime.governor_cost import CostModel, sample_of
 from runtime.loop import Governor, Loop, TickRecord, period_ns
 from tools.ahead.inputs import TimedPlayer
 from worlds.neural import NeuralWorld

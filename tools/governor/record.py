@@ -20,7 +20,8 @@ from pathlib import Path
 from controllers.bots import make_bot
 from runtime.core import MonotonicClock, NextframeError
 from runtime.display import NullDisplay
-from runtime.governor import FixedGovernor, sample_of
+from runtime.governor import FixedGovernor
+from runtime.governor_cost import sample_of
 from runtime.loop import Loop, TickRecord, period_ns
 from runtime.startup import StartUp, check_folder, open_world
 from tools.governor.traces import CostTrace, save_trace

@@ -1,4 +1,6 @@
-"""`python -m tools.sessions.demo --sessions 4 --ticks 200`: bots play sessions of circuit in one batch.
+"""`python -m tools.sessions.demo --sessions 4 --ticks 200`: bots play sessions of a world in one batch.
+
+    python -m tools.sessions.demo --world drive
 
 Writes a video and a contact sheet with all of them side by side, and prints the frame rate of each. Exit code 0, or 2
 for bad input.
@@ -12,7 +14,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from rich.console import Console
@@ -29,6 +30,7 @@ from worlds.neural import NeuralWorld
 
 def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(prog="python -m tools.sessions.demo", description=__doc__)
+    arguments.add_argument("--world", default="circuit", help="a neural world, by name or folder")
     arguments.add_argument("--sessions", type=int, default=4)
     arguments.add_argument("--ticks", type=int, default=200)
     arguments.add_argument("--steps", default="4", help="denoise steps; '1,2,4' gives the sessions these in turn")
@@ -49,9 +51,11 @@ def grid(frames: Sequence[Frame]) -> Frame:
     return picture
 
 
-def open_sessions(sessions: int, steps: Sequence[int], bot: str) -> MultiSession:
-    found = find_world("circuit")
-    world = cast(NeuralWorld, load_world(found))
+def open_sessions(sessions: int, steps: Sequence[int], bot: str, name: str = "circuit") -> MultiSession:
+    found = find_world(name)
+    world = load_world(found)
+    if not isinstance(world, NeuralWorld):
+        raise NextframeError(f"demo: expected a world of latents such as circuit or drive, {found.name} has none")
     many = MultiSession(world, sessions, found.synonyms)
     for seed in range(sessions):
         many.join(seed, make_bot(bot, world.info.actions, seed), steps[seed % len(steps)])
@@ -65,7 +69,7 @@ def play(options: argparse.Namespace) -> list[int]:
         raise NextframeError(
             f"demo: expected at least 1 session and 1 tick, got {options.sessions} and {options.ticks}"
         )
-    many = open_sessions(options.sessions, steps, options.bot)
+    many = open_sessions(options.sessions, steps, options.bot, options.world)
     first = grid([player.frame for player in many.players])
     video = VideoWriter(options.video, many.info.tick_hz, (first.shape[1], first.shape[0]), scale=1)
     sheet = ContactSheet(every_ticks=max(1, options.ticks // 4), columns=2, rows=2)

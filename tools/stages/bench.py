@@ -38,7 +38,7 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
     """One layout: a run as `tools.plan.validate.Run`, and beside it what only people want to know."""
     from model.stage_processes import StageLimits
 
-    limits = StageLimits(hang_s=10.0, spares=False)  # nobody is hurt here, and spares would take the cores
+    limits = StageLimits(hang_s=10.0)  # nobody is hurt here
     world = load_staged(find_world(world_name), choice, MonotonicClock(), limits=limits)
     try:
         inner: Any = world.inner

@@ -1,7 +1,7 @@
 """Kills and stops stage processes of the shipped world and measures how soon it is noticed and how long nothing moves.
 
-    python -m tools.stages.faults                       # 20 rounds, each with the spares loaded
-    python -m tools.stages.faults --rounds 50 --at-once # the next round as soon as the world stands again
+    python -m tools.stages.faults                       # 20 rounds, with 3 to 25 ticks between them
+    python -m tools.stages.faults --rounds 50 --at-once # none between: the next one as soon as the world stands again
 
 Every second round stops a process instead of killing it. Prints a line for each signal; the last line is one JSON
 document. `noticed_ms`: from the signal to the notice. `held_ms`: from the call that failed to a world that stands where
@@ -30,47 +30,37 @@ from runtime.supervisor import SupervisedWorld, SupervisorLimits
 SCHEMA = "nextframe.stage-faults/1"
 STEPS = 4
 LAYOUT = "denoise:0-2@cpu:0, denoise:2-4@cpu:1, denoise:4-6@cpu:2"
-CALM_S = 60.0
 
 
 def measure(
     rounds: int, layout: str, *, at_once: bool, seed: int = 0, world_name: str = "circuit"
 ) -> list[dict[str, Any]]:
-    """One row for each round. `at_once`: do not wait for the spares to have loaded."""
+    """One row for each round. `at_once`: one death right after the other, without a tick between them."""
     limits = SupervisorLimits(deaths=rounds + 1)
     world = load_staged(find_world(world_name), StageChoice(layout), MonotonicClock(), supervision=limits)
     draw, found = random.Random(seed), []
     try:
         world.reset(0)
         for number in range(rounds):
-            for _ in range(draw.randint(3, 25)):
+            for _ in range(0 if at_once and number else draw.randint(3, 25)):
                 world.advance(Action(), TickPlan(STEPS, deadline_ns=0)).commit()
-            if not at_once:
-                wait_for_spares(world)
             found.append(strike(world, signal.SIGSTOP if number % 2 else signal.SIGKILL, draw))
     finally:
         world.close()
     return found
 
 
-def wait_for_spares(world: SupervisedWorld) -> None:
-    inner: Any = world.inner
-    until_s = time.monotonic() + CALM_S
-    while not inner.stages.processes.nursery.ready and time.monotonic() < until_s:
-        time.sleep(0.05)
-
-
 def strike(world: SupervisedWorld, number: signal.Signals, draw: random.Random) -> dict[str, Any]:
     """A signal to a stage process, then a tick, which brings the world back."""
     inner: Any = world.inner
     pids = inner.stages.processes.pids
-    spares_ready, stage = inner.stages.processes.nursery.ready, draw.randint(1, len(pids))
+    stage = draw.randint(1, len(pids))
     struck_ns = time.monotonic_ns()
     os.kill(pids[stage - 1], number)
     world.advance(Action(), TickPlan(STEPS, deadline_ns=0)).commit()
     fault = world.faults[-1]
     return {
-        "signal": number.name, "stage": stage, "spares_ready": spares_ready,
+        "signal": number.name, "stage": stage,
         "noticed_ms": round((inner.stages.ring.last_fault_ns - struck_ns) / 1e6, 1),
         "held_ms": round(fault.restored_ms, 1), "ticks_again": fault.ticks_again,
     }  # fmt: skip
@@ -93,7 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.stages.faults", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=20, help="kills and stops in turns (default 20)")
     parser.add_argument("--stages", default=LAYOUT, help=f"the layout (default {LAYOUT!r})")
-    parser.add_argument("--at-once", action="store_true", help="do not wait for the spares to load")
+    parser.add_argument("--at-once", action="store_true", help="no ticks between the rounds")
     options = parser.parse_args()
     environment = prepare_torch(1)
     try:
