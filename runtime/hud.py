@@ -180,7 +180,7 @@ class Hud:
                 canvas.fill((*TEXT, 220), (x, y, min(dash // 2, area.right - x), 1))
 
     def _draw_world(self, canvas: pygame.Surface, model: HudModel) -> None:
-        """World, tick and prompt, top right."""
+        """World, tick and prompt, bottom right: maps and scores of worlds are usually above."""
         if not (model.world or model.prompt) or self._size_px[0] < self._unit * 34:
             return
         unit, pad = self._unit, int(self._unit * 0.9)
@@ -189,15 +189,17 @@ class Hud:
         prompt = self._fit(model.prompt, limit)
         width = quantised(max(self._width(title), self._width(prompt)) + 2 * pad, unit)
         height = 2 * pad + int(unit * (2.4 if prompt else 1.0))
-        left = self._size_px[0] - unit - width
-        self._panel(canvas, pygame.Rect(left, unit, width, height))
-        self._write_right(canvas, title, left + width - pad, unit + pad, QUIET)
-        self._write_right(canvas, prompt, left + width - pad, unit + pad + int(unit * 1.4))
+        left, top = self._size_px[0] - unit - width, self._size_px[1] - unit - height
+        self._panel(canvas, pygame.Rect(left, top, width, height))
+        self._write_right(canvas, title, left + width - pad, top + pad, QUIET)
+        self._write_right(canvas, prompt, left + width - pad, top + pad + int(unit * 1.4))
 
     def _draw_recording(self, canvas: pygame.Surface) -> None:
         unit = self._unit
         width, height = int(unit * 5.2), int(unit * 2)
-        rect = pygame.Rect(self._size_px[0] - unit - width, self._size_px[1] - unit - height, width, height)
+        above_the_world_px = int(unit * 4.8)
+        top = self._size_px[1] - unit - above_the_world_px - height
+        rect = pygame.Rect(self._size_px[0] - unit - width, top, width, height)
         self._panel(canvas, rect, radius=height / 2)
         dot = int(unit * 0.9)
         canvas.blit(rounded(dot, dot, dot / 2, (*RECORD, 255)), (rect.left + unit, rect.centery - dot // 2))
@@ -216,7 +218,7 @@ class Hud:
         canvas.blit(label, (x + int(unit * 2.2), rect.centery - label.get_height() // 2 + 1))
 
     def _draw_pressed(self, canvas: pygame.Surface, pressed: tuple[str, ...]) -> None:
-        x, y = self._unit, self._size_px[1] - self._unit - int(self._unit * 2.1)
+        x, y = self._unit, self._size_px[1] - int(self._unit * 5.4)  # the lowest strip is left to a world's own gauges
         for control in pressed:
             x = self._key_cap(canvas, control, x, y) + self._unit // 2
 
