@@ -31,12 +31,13 @@ UNTOUCHED = 0.05
 
 class RestRule(NamedTuple):
     """Slot 0 keeps its pose exactly while the condition's numbers from `first` to before `last`, the pedals, are
-    untouched, and it would move by less than `place` units. A network's errors are small but never nothing, and what
-    stands adds them up."""
+    untouched, and it would move by less than `place` units; or by less than `parked`, where it hardly moved in the tick
+    before either. A network's errors are small but never nothing, and what stands adds them up."""
 
     first: int
     last: int
     place: float
+    parked: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class Known(NamedTuple):
 
     `scene_last` `(..., scene_dim)` and `slots_last` `(..., slots, 6)`: the last committed frame, its poses carried on
     by `coast`. `away`: how far its scene is from where the prompt would settle. `scene_token`, `slot_tokens`: their
-    share of the noisy tokens. `stood` `(..., 4)`: slot 0's last pose, and `untouched` `(..., 1)`, for the rule of rest.
+    share of the noisy tokens. `stood` `(..., 4)`: slot 0's last pose; it stays there if it would move by less than
+    `rests_below` `(..., 1)`, the rule of rest.
     """
 
     scene_last: Tensor
@@ -106,7 +108,7 @@ class Known(NamedTuple):
     scene_token: Tensor
     slot_tokens: Tensor
     stood: Tensor
-    untouched: Tensor
+    rests_below: Tensor
 
 
 class Block(nn.Module):
@@ -195,10 +197,9 @@ class Dynamics(nn.Module):
         if self.config.planes:
             here, there = self.planes(slots_last), self.planes(base)
             slot_tokens = slot_tokens + self.place_coming(torch.cat([there, there - here], -1))
-        pedals = slice(*self.config.rests[:2]) if self.config.rests is not None else slice(0)
-        untouched = (condition[..., pedals] < UNTOUCHED).all(-1, keepdim=True)
+        rests_below = self.rests_below(slots_last[..., 0, :2], slots_before[..., 0, :2], condition)
         tokens = (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:]
-        return Known(scene_last, base, away, *tokens, slots_last[..., 0, :4], untouched)
+        return Known(scene_last, base, away, *tokens, slots_last[..., 0, :4], rests_below)
 
     def carried(self, scene: Tensor, slots: Tensor, before: Tensor) -> Tensor:
         """Slots with their poses where motion alone would carry them by the coming frame."""
@@ -248,11 +249,17 @@ class Dynamics(nn.Module):
             scene, slots = self.rested(scene, slots, known)
         return torch.cat([scene, slots.flatten(-2)], -1)
 
+    def rests_below(self, place: Tensor, before: Tensor, condition: Tensor) -> Tensor:
+        """How little slot 0 must want to move to stand, `(..., 1)`; 0 while a pedal is touched, or without the rule."""
+        rule = self.config.rests or RestRule(0, 0, 0.0)
+        untouched = (condition[..., rule.first : rule.last] < UNTOUCHED).all(-1, keepdim=True)
+        parked = (place - before).norm(dim=-1, keepdim=True) < rule.place
+        return untouched * (rule.place + max(rule.parked - rule.place, 0.0) * parked)
+
     def rested(self, scene: Tensor, slots: Tensor, known: Known) -> tuple[Tensor, Tensor]:
         """Scene and slots with slot 0 where it stood, and no speed, where the rule of rest holds."""
-        assert self.config.rests is not None
         moved = (slots[..., 0, :2] - known.stood[..., :2]).norm(dim=-1, keepdim=True)
-        stands = known.untouched & (moved < self.config.rests.place)
+        stands = moved < known.rests_below
         pose = torch.where(stands, known.stood, slots[..., 0, :4])
         first = torch.cat([pose, slots[..., 0, 4:]], -1)[..., None, :]
         if self.config.rolls is not None:

@@ -17,9 +17,10 @@ THROTTLE, BRAKE, STEER = 1, 2, 0
 
 @torch.inference_mode()
 def moved(
-    correction: float, rule: RestRule | None, pedal: int | None = None, **config: object
+    correction: float, rule: RestRule | None, pedal: int | None = None, rolled: float = 0.0, **config: object
 ) -> tuple[Tensor, Tensor]:
-    """Scene and slots after a tick in which the network wants the poses changed by `correction`."""
+    """Scene and slots after a tick in which the network wants the poses changed by `correction`. `rolled`: how far the
+    cars moved, each way, in the tick before."""
     dynamics = Dynamics(replace(SMALL, rests=rule, **config))  # type: ignore[arg-type]
     dynamics.slot_out.bias[:4] = correction / 0.2
     last = torch.zeros(1, SMALL.latent_dim)
@@ -27,7 +28,9 @@ def moved(
     condition = torch.zeros(1, SMALL.condition_dim)
     if pedal is not None:
         condition[:, pedal] = 1.0
-    known = dynamics.known(last, last, condition)
+    before = last.clone()
+    dynamics.split(before)[1][..., :2] -= rolled
+    known = dynamics.known(last, before, condition)
     scene, slots = dynamics.split(dynamics.latent_of(torch.randn(1, SMALL.tokens, SMALL.width), known))
     return scene[0], slots[0]
 
@@ -49,6 +52,18 @@ def test_steering_alone_is_no_pedal() -> None:
 
 def test_a_push_moves_it_by_all_that_the_network_says() -> None:
     assert torch.allclose(moved(0.02, RULE)[1][0, :4], torch.full((4,), 0.02))
+
+
+def test_what_is_parked_is_moved_by_a_hit_and_not_by_less() -> None:
+    parking = RULE._replace(parked=0.05)
+    assert torch.equal(moved(0.02, parking)[1][0, :4], torch.zeros(4))
+    assert torch.allclose(moved(0.05, parking)[1][0, :4], torch.full((4,), 0.05))
+
+
+def test_what_rolled_in_the_tick_before_is_not_parked() -> None:
+    parking = RULE._replace(parked=0.05)
+    assert torch.allclose(moved(0.02, parking, rolled=0.02)[1][0, :4], torch.full((4,), 0.02))
+    assert torch.equal(moved(0.006, parking, rolled=0.02)[1][0, :4], torch.zeros(4)), "it comes to rest as before"
 
 
 def test_without_the_rule_the_smallest_error_moves_it() -> None:

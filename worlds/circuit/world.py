@@ -20,14 +20,14 @@ from worlds.neural import NeuralWorld, SeedClips
 if TYPE_CHECKING:
     from worlds.staged import StagedParts
 
-PEDALS, RESTING_PX = (1, 3), 0.6
-"""With throttle and brake untouched, a car that would move by less stands."""
+PEDALS, RESTING_PX, PARKED_PX = (1, 3), 0.6, 1.5
+"""With throttle and brake untouched, a car that would move by less stands; once it stands, it takes more to move it."""
 
 TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
 
 
 def dynamics_config() -> DynamicsConfig:
-    return DynamicsConfig(rests=RestRule(*PEDALS, RESTING_PX / POSITION_SCALE_PX))
+    return DynamicsConfig(rests=RestRule(*PEDALS, *(px / POSITION_SCALE_PX for px in (RESTING_PX, PARKED_PX))))
 
 
 def weights_sha256(folder: Path) -> str:
