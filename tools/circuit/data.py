@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worlds.circuit.render import Renderer
-from worlds.circuit.simulator import TIMES, WEATHERS, Car, Controls, Simulator, State
+from worlds.circuit.simulator import REST_SPEED, TIMES, WEATHERS, Car, Controls, Simulator, State
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
 
 LABELS = ("x", "y", "cos", "sin", "visible", "lamp")
@@ -20,6 +20,7 @@ CONDITION_DIM = 4 + len(WEATHERS) + len(TIMES)
 HELD_OUT_SEED = 1_000_000
 """Episodes with seeds from here on are never trained on."""
 VISIBLE_SHARE = 0.10
+RESTS_EVERY = 5
 
 
 def label(renderer: Renderer, car: Car) -> tuple[float, ...]:
@@ -77,10 +78,23 @@ def still_scenes(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.f
 # --- driven episodes, for the dynamics ----------------------------------------------------------------------------
 
 
+def rests(seed: int) -> bool:
+    """Whether the driver of this seed is one who stops and waits."""
+    return seed % RESTS_EVERY == RESTS_EVERY - 1
+
+
+def coming_to_rest(state: State) -> Controls:
+    """Brakes while the car rolls forwards, then lets go."""
+    car = state.player
+    forward = car.vx * math.cos(car.heading) + car.vy * math.sin(car.heading)
+    return Controls(brake=1.0 if forward > REST_SPEED else 0.0)
+
+
 class Driver:
     """A seeded human-like driver: mostly races the line, sometimes wanders, mashes keys, idles or reverses.
 
-    Keyboard drivers steer with -1, 0, 1; pad drivers with anything between. Prompts change now and then.
+    Keyboard drivers steer with -1, 0, 1; pad drivers with anything between. Prompts change now and then. One in
+    `RESTS_EVERY` often brakes to a stop and takes the hands off for seconds.
     """
 
     def __init__(self, simulator: Simulator, seed: int, *, prompt_rate: float = 0.012) -> None:
@@ -89,6 +103,7 @@ class Driver:
         self._prompt_rate = prompt_rate
         self._keyboard = bool(self._rng.random() < 0.7)
         self._mode, self._left = "race", 0
+        self._rests = rests(seed)
         self._held = Controls()
         self._offset = 0.0
 
@@ -97,6 +112,8 @@ class Driver:
             self._choose()
         self._left -= 1
         controls = self._race(state) if self._mode == "race" else self._held
+        if self._mode == "rest":
+            controls = coming_to_rest(state)
         if self._mode == "mash" and self._left % 3 == 0:
             self._held = self._random()
         weather = time = None
@@ -113,7 +130,9 @@ class Driver:
                 ["race", "race", "race", "hold", "mash", "idle", "back"], p=[0.3, 0.2, 0.12, 0.16, 0.12, 0.06, 0.04]
             )
         )
-        self._left = int(rng.integers(40, 200) if self._mode == "race" else rng.integers(4, 40))
+        if self._rests and rng.random() < 0.5:
+            self._mode = "rest"
+        self._left = int(rng.integers(40, 200) if self._mode in {"race", "rest"} else rng.integers(4, 40))
         self._offset = float(rng.uniform(-9, 9))
         self._held = self._random() if self._mode in ("hold", "mash") else Controls()
         if self._mode == "back":

@@ -24,6 +24,7 @@ NAMES = {
     "steering_correlation": "turn per steering input against the simulator, correlation",
     "tunnel_on_time": "back from under a roof within 2 ticks of the true time (share)",
     "deep_in_walls_when_careless": "driven by somebody who never looks: more than 2 px deep in a wall (share of ticks)",
+    "idle_drift_px": "hands off for 12 s at rest: farthest any car moved, px",
     "weather_in_next_frame": "weather switch visible in the very next frame (share)",
     "key_flip_in_next_frame": "key flip visible in the very next frame (share)",
 }  # fmt: skip

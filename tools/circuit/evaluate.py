@@ -21,6 +21,7 @@ from tools.circuit.measures import (
     Image,
 )
 from tools.circuit.passages import passages
+from tools.circuit.rest import idle_drift_px
 from tools.circuit.rig import LADDER, Bench
 from tools.circuit.walls import careless_drive
 from worlds.circuit import world as circuit
@@ -41,6 +42,7 @@ GATES = {
     "steering_correlation": (">=", 0.95),
     "tunnel_on_time": (">=", 0.80),
     "deep_in_walls_when_careless": ("<=", 0.01),
+    "idle_drift_px": ("<=", 1.0),
     "weather_in_next_frame": (">=", 0.95), "key_flip_in_next_frame": (">=", 0.95),
 }  # fmt: skip
 
@@ -55,7 +57,10 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
     tunnels = passages(bench, 12 if quick else 40)
     ladder = {str(k): passages(bench, 8 if quick else 24, steps=k) for k in LADDER}
     walls = careless_drive(bench, rows, asks[-1])
-    numbers = gate_numbers(forced, dream, tunnels, asks) | {"deep_in_walls_when_careless": walls["deep_share"]}
+    numbers = gate_numbers(forced, dream, tunnels, asks) | {
+        "deep_in_walls_when_careless": walls["deep_share"],
+        "idle_drift_px": idle_drift_px(bench, 12 if quick else 64),
+    }
     report: dict[str, Any] = {
         "schema": "nextframe.eval/1", "world": "circuit", "quick": quick,
         "weights_sha256": circuit.weights_sha256(folder),

@@ -18,7 +18,7 @@ from rich.progress import track
 from torch import Tensor
 
 from model.generator import Generator
-from tools.circuit.data import Driver, condition
+from tools.circuit.data import Driver, coming_to_rest, condition, rests
 from tools.circuit.rig import car_of, denoise
 from worlds.circuit.simulator import Controls, Simulator, State
 from worlds.circuit.track import WALL_PX
@@ -30,19 +30,22 @@ PUSH_PX = 6.0
 class Careless:
     """A seeded driver that never looks: glides between random controls, or holds a wheel against a wall for seconds.
 
-    A third of them race as the teacher's drivers do, so that these episodes are no world of their own.
+    Some stop and wait, since a dream at rest has to stay there. A third of the others race as the teacher's drivers
+    do, so that these episodes are no world of their own.
     """
 
     def __init__(self, simulator: Simulator, seed: int) -> None:
         self._rng = np.random.Generator(np.random.Philox(key=seed + 23))
         self._driver = Driver(simulator, seed, prompt_rate=0.006)
-        self._kind = ("race", "glide", "press")[seed % 3]
+        self._kind = "rest" if rests(seed) else ("race", "glide", "press")[seed % 3]
         self._held, self._next, self._left, self._length = Controls(), Controls(), 0, 1
 
     def controls(self, state: State) -> Controls:
         drawn = self._driver.controls(state)  # also draws the prompts
         if self._kind == "race":
             return drawn
+        if self._kind == "rest":
+            return replace(coming_to_rest(state), weather=drawn.weather, time=drawn.time)
         if self._left <= 0:
             self._choose()
         self._left -= 1

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 minutes=${1:-80}
-own=${2:-53}
+own=${2:-115}
 run=runs/circuit
 # Large temporaries come and go every step; without these the allocator returns them to the system each time.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456

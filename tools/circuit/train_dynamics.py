@@ -22,12 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model.devices import best_device
-from model.dynamics import Dynamics, DynamicsConfig
+from model.dynamics import Dynamics
 from model.generator import Generator
 from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer, TokenizerConfig
 from tools.circuit.clips import Clips, Dreams, Episodes, Latents, load_episodes, returns, sample_clips, with_dreams
 from tools.circuit.data import HELD_OUT_SEED
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
+from worlds.circuit.world import dynamics_config
 
 # --- the objective ------------------------------------------------------------------------------------------------
 
@@ -223,8 +224,8 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episodes, held_out: Episodes) -> None:
-    dynamics = Dynamics(DynamicsConfig()).to(options.device)
-    ema = Dynamics(DynamicsConfig()).to(options.device)
+    dynamics = Dynamics(dynamics_config()).to(options.device)
+    ema = Dynamics(dynamics_config()).to(options.device)
     ema.load_state_dict(dynamics.state_dict())
     optimiser = torch.optim.AdamW(dynamics.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
     spent, step = 0.0, 0
