@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: play test test-slow check bench clean
 
 play: $(STAMP)
-	$(BIN)/nextframe play circuit
+	$(BIN)/nextframe play
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q
@@ -21,7 +21,7 @@ check: $(STAMP)
 	$(BIN)/mypy runtime controllers worlds model tools
 
 bench: $(STAMP)
-	$(BIN)/nextframe bench circuit
+	$(BIN)/nextframe bench
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

@@ -43,6 +43,7 @@ class DriftName(StrEnum):
 
 
 WorldName = Annotated[str, typer.Argument(help="A world's name, or its folder.", metavar="WORLD")]
+DEFAULT_WORLD = "drive"
 Seed = Annotated[int, typer.Option(help="Where the world starts, and its noise.", min=0, max=(1 << 63) - 1)]
 Steps = Annotated[int | None, typer.Option(help="Denoise steps of every tick; adaptive when not given.", min=1)]
 Record = Annotated[Path | None, typer.Option(help="Record the session to this .nfr file.", metavar="F.nfr")]
@@ -67,7 +68,7 @@ LoadSlot = Annotated[str | None, typer.Option(help="Go on from this save slot.",
 
 @app.command()
 def play(
-    world: WorldName = "circuit",
+    world: WorldName = DEFAULT_WORLD,
     *,
     side_by_side: SideBySide = False,
     seed: Seed = 0,
@@ -203,7 +204,7 @@ def replay(
 
 @app.command()
 def synctest(
-    world: WorldName = "circuit",
+    world: WorldName = DEFAULT_WORLD,
     *,
     depth: Annotated[int, typer.Option(help="How many ticks to roll back.", min=1)] = 7,
     ticks: Annotated[int, typer.Option(help="How many ticks to test.", min=1)] = 100,
@@ -225,7 +226,7 @@ def synctest(
 
 @app.command(name="saves")
 def list_saves(
-    world: WorldName = "circuit",
+    world: WorldName = DEFAULT_WORLD,
     *,
     folder: Annotated[Path | None, typer.Option("--saves", help="The folder of save slots.", metavar="DIR")] = None,
     delete: Annotated[str | None, typer.Option(help="Delete this slot.", metavar="SLOT")] = None,
@@ -260,7 +261,7 @@ def report(
 def audit(
     target: Annotated[
         str, typer.Argument(help="A world, python:MODULE:FACTORY, or process:COMMAND.", metavar="TARGET")
-    ] = "circuit",
+    ] = DEFAULT_WORLD,
     *,
     claims: Annotated[Path | None, typer.Option(help="What its maker says of it.", metavar="F.yaml")] = None,
     out: OutFolder = Path("out/audit"),
@@ -299,7 +300,7 @@ def doctor(as_json: AsJson = False) -> int:
 
 @app.command()
 def bench(
-    world: WorldName = "circuit",
+    world: WorldName = DEFAULT_WORLD,
     seconds: Annotated[float, typer.Option(help="How long to measure, in all.", min=1.0, max=3600.0)] = 20.0,
     as_json: Annotated[bool, typer.Option("--json", help="Only the JSON document, no table.")] = False,
     device: Device = None,
@@ -353,10 +354,12 @@ def train(
     env_option: Annotated[list[str] | None, typer.Option(help="For the environment.", metavar="KEY=VALUE")] = None,
     policy: Annotated[str, typer.Option(help="Your own player: MODULE:FUNCTION.", metavar="NAME")] = "",
     skip: Annotated[int, typer.Option(help="First ticks of each episode that are not kept.", min=0)] = 0,
+    tick_hz: Annotated[int | None, typer.Option(help="Of play; else as the source.", min=1, max=120)] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps (the budget's if not given).")] = None,
     threads: Annotated[int | None, typer.Option(help="Of the network.", min=1, max=256)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that make data.", min=1, max=64)] = None,
     compiled: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile.")] = None,
+    part: Annotated[str | None, typer.Option(help="Stop after this long, to go on by --resume.", metavar="T")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Although actions seem to do nothing.")] = False,
 ) -> int:
@@ -366,15 +369,15 @@ def train(
 
     source = SourceOptions(
         env, from_video, actions, tuple(from_recordings or ()), size, repeat, env_seeds,
-        parse_env_options(env_option or []), policy, skip,
+        parse_env_options(env_option or []), policy, skip, tick_hz,
     )  # fmt: skip
     words = " ".join(["nextframe", *sys.argv[1:]])
-    return run_train(TrainOptions(source, out, budget, device, threads, workers, compiled, resume, force, words))
+    return run_train(TrainOptions(source, out, budget, device, threads, workers, compiled, resume, force, words, part))
 
 
 @app.command(name="eval")
 def evaluate(
-    world: WorldName = "circuit",
+    world: WorldName = DEFAULT_WORLD,
     out: Annotated[
         Path | None, typer.Option(help="The report (default: eval.json beside the weights).", metavar="F.json")
     ] = None,

@@ -215,6 +215,15 @@ def test_every_discrete_action_has_one_condition_and_comes_back() -> None:
     assert not conditions[0].any()
 
 
+def test_all_rooms_of_a_family_share_its_names_and_the_usual_keys() -> None:
+    controls = controls_of(_named("Discrete", n=7, start=0), "minigrid:MiniGrid-DoorKey-8x8-v0")
+    assert controls.space.buttons == ("left", "right", "forward", "pick_up", "drop", "toggle")
+    keys = {action: key for action, key, _ in keys_of(controls)}
+    assert (keys["forward"], keys["toggle"]) == ("up", "space")
+    other = controls_of(_named("Discrete", n=7, start=0), "Grid-DoorKey-8x8-v0")
+    assert other.space.buttons[0] == "action_1"  # a stranger has no names
+
+
 def test_a_discrete_space_may_count_from_elsewhere_and_have_no_rest() -> None:
     controls = controls_of(_named("Discrete", n=2, start=7), "CartPole-v1")
     assert [controls.environment_action(controls.condition(a)) for a in (7, 8)] == [7, 8]

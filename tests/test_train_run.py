@@ -24,10 +24,12 @@ from runtime.config import load_yaml
 from runtime.registry import find_world, load_world
 from runtime.video import VideoWriter
 from tests.replays import record_a_session
+from tools.train import checkpoint, command, explore
 from tools.train import clips as clips_module
-from tools.train import command, explore
 from tools.train.budget import Plan, parse_budget, plan_for
 from tools.train.clips import load_clips, load_source, split
+from tools.train.part import Part
+from tools.train.picture import played
 from tools.train.recordings import recording_clips, sessions_of
 from tools.train.sources import SourceOptions, make_data, open_source
 
@@ -141,7 +143,8 @@ def test_a_run_leaves_a_world_with_its_card_figures_keys_and_pictures(made: Path
     assert table["ceiling"]["psnr_db"] > table["copy_last"]["psnr_db"]
     card = (made / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "licence of that environment" in card
-    assert {"strip.png", "bindings.yaml"} <= {path.name for path in made.iterdir()}
+    assert set(figures["answers"]) == {"left", "right", "up", "down"}
+    assert {"strip.png", "answers.png", "bindings.yaml"} <= {path.name for path in made.iterdir()}
     assert list((made / ".train" / "strips").iterdir())
     assert all(path.stat().st_size < 16 << 20 for path in made.glob("*.safetensors"))
 
@@ -163,6 +166,14 @@ def test_every_button_reaches_the_world_and_its_keys_are_free_of_conflicts(made:
         assert f"key:{button}" in bindings.controls_of(button)
     world: Any = load_world(find_world(str(made)))
     assert world.exclusive == (("left", "right", "up", "down"),)
+
+
+def test_a_picture_of_the_world_under_a_script_has_a_frame_a_tick(made: Path, tmp_path: Path) -> None:
+    script = tmp_path / "push.yaml"
+    entry = "{at: 1, hold: [left], for: 5}"
+    script.write_text(f"version: 1\nname: push\nlength: 9\ntimeline:\n  - {entry}\n", encoding="utf-8")
+    frames = list(played(str(made), script, 9, 0))
+    assert [frame.shape for frame in frames] == [(32, 32, 3)] * 10
 
 
 def test_a_finished_folder_is_not_overwritten(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,6 +236,45 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, stage: str) -> None:
     kept = {path.name: path.stat().st_mtime_ns for path in (out / ".train" / "data").glob("shard-*.npz")}
     assert shards.items() <= kept.items()
     load_world(find_world(str(out))).close()
+
+
+# --- parts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_in_parts_stores_what_it_has_and_ends_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = replace(small_plan(4.0), frames=600)
+    monkeypatch.setattr(command, "plan_for", lambda *_, **__: replace(plan, dynamics_s=3600.0))
+    out = tmp_path / "dot"
+    assert train(out, "--part", "0.001s") == 0
+    assert "this part is over" in capsys.readouterr().err
+    assert (out / ".train" / "tokenizer.checkpoint").exists()
+    assert not (out / "world.yaml").exists()
+
+    class OnceDynamicsAreStored(Part):
+        def over(self) -> bool:
+            return (out / ".train" / "dynamics.checkpoint").exists()
+
+    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
+    monkeypatch.setattr(command, "Part", OnceDynamicsAreStored)
+    assert train(out, "--part", "1h", "--resume") == 0
+    assert "this part is over" in capsys.readouterr().err
+    assert not (out / "world.yaml").exists()
+    monkeypatch.setattr(command, "Part", Part)
+    monkeypatch.setattr(command, "plan_for", lambda *_, **__: plan)
+    assert train(out, "--resume") == 0
+    said = capsys.readouterr().err
+    assert "dynamics: goes on after" in said
+    assert "this part is over" not in said
+    load_world(find_world(str(out))).close()
+
+
+@pytest.mark.parametrize("text", ["soon", "8", "0s", "-3m"])
+def test_what_is_no_part_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    assert train(tmp_path / "dot", "--part", text) == 2
+    assert "expected a time such as 90s or 8m" in capsys.readouterr().err
+    assert not (tmp_path / "dot").exists()
 
 
 # --- recordings ---------------------------------------------------------------------------------------------------

@@ -10,15 +10,17 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from runtime.config import nearest
 from runtime.core import NextframeError
 from tools.train import checkpoint
-from tools.train.budget import WORK, Budget, Plan, parse_budget, plan_for
+from tools.train.budget import WORK, Budget, Plan, parse_budget, parse_part, plan_for
 from tools.train.clips import check_clips, condition_names, load_clips, load_source, split, unused
+from tools.train.part import Part, PartOverError
+from tools.train.run import Run
 from tools.train.show import clock, say
 from tools.train.sources import SourceOptions, default_workers, make_data, open_source
 
@@ -30,7 +32,8 @@ the process starts, so the command starts itself again with them."""
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """`out`: the world's folder, its name is the world's. `force`: train although actions seem to do nothing."""
+    """`out`: the world's folder, its name is the world's. `force`: train although actions seem to do nothing. `part`: a
+    time after which to stop, to go on with `resume`."""
 
     source: SourceOptions
     out: Path
@@ -42,6 +45,7 @@ class TrainOptions:
     resume: bool = False
     force: bool = False
     command: str = field(default="", compare=False)
+    part: str | None = None
 
 
 def parse_env_options(pairs: list[str]) -> Mapping[str, Any]:
@@ -66,6 +70,7 @@ def run_train(options: TrainOptions) -> int:
     name = world_name(options.out)
     budget = parse_budget(options.budget)
     device = options.device or budget.device
+    part = Part(None if options.part is None else parse_part(options.part))
     with_malloc_settings(device)
     work = options.out / WORK
     check_folder_is_free(options, work)
@@ -79,21 +84,33 @@ def run_train(options: TrainOptions) -> int:
         checkpoint.write_json(work / "plan.json", {"options": signature(options), "size": size})
         make_data(opened, work / "data", frames=plan.frames, seconds=plan.data_s,
                   workers=options.workers or default_workers())  # fmt: skip
-        (work / "data.done").write_text("the data part is done\n", encoding="utf-8")
+        (work / "data.done").write_text(f"{time.monotonic() - began_s:.0f} s\n", encoding="utf-8")
     size = checkpoint.read_json(work / "plan.json")["size"]
     plan = plan_for(Budget(budget.seconds, device), *size, compiled=options.compiled)
-    return learn(name, options, plan, device, began_s)
+    plan = replace(plan, dynamics_s=plan.dynamics_s + spared_s(work, plan))
+    try:
+        return learn(options, Run(name, options.out, plan, device, force=options.force, part=part), began_s)
+    except PartOverError:
+        say(f"this part is over after {clock(time.monotonic() - began_s)}, and stored; go on with --resume")
+        return 0
 
 
-def learn(name: str, options: TrainOptions, plan: Plan, device: str, began_s: float) -> int:
+def spared_s(work: Path, plan: Plan) -> float:
+    """What a quick data part left of its share: the dynamics get it. Nothing where its time is not known."""
+    words = (work / "data.done").read_text(encoding="utf-8").split()
+    took_s = float(words[0]) if words and words[0].isdecimal() else plan.data_s
+    return max(0.0, plan.data_s - took_s)
+
+
+def learn(options: TrainOptions, run: Run, began_s: float) -> int:
     """Everything after the data."""
-    from tools.train.learn import Run, learn_world
+    from tools.train.learn import learn_world
 
     work = options.out / WORK
     source = load_source(work / "data")
     clips = load_clips(work / "data")
     names = condition_names(source.controls.space)
-    check_clips(clips, names, context=plan.ticks)
+    check_clips(clips, names, context=run.plan.ticks)
     height_px, width_px = clips.frames.shape[1:3]
     say(f"data: {len(clips)} frames in {len(clips.starts)} episodes, {width_px}x{height_px} px, {', '.join(names)}")
     for dead in unused(clips, names):
@@ -101,7 +118,7 @@ def learn(name: str, options: TrainOptions, plan: Plan, device: str, began_s: fl
     train, held = split(clips)
     (work / "strips").mkdir(exist_ok=True)
     story = {"command": options.command, "budget": options.budget, "frames": len(train), "held_out_frames": len(held)}
-    made = learn_world(Run(name, options.out, plan, device, force=options.force), source, train, held, story)
+    made = learn_world(run, source, train, held, story)
     say(f"world: {options.out} after {clock(time.monotonic() - began_s)}; play it with: nextframe play {options.out}")
     print("\n".join(made))
     return 0

@@ -29,6 +29,7 @@ KNOWN_NAMES: Mapping[str, tuple[str, ...]] = {
     "Pendulum": ("torque",),
     "MountainCarContinuous": ("push",),
     "BipedalWalker": ("hip_1", "knee_1", "hip_2", "knee_2"),
+    "MiniGrid": ("left", "right", "forward", "pick_up", "drop", "toggle", "noop"),
 }
 
 
@@ -111,7 +112,8 @@ def controls_of(action_space: Any, env_id: str = "", meanings: Sequence[str] = (
     kind = type(action_space).__name__
     family = env_id.rpartition(":")[2].rpartition("/")[2].rpartition("-v")[0]
     if kind == "Discrete":
-        known = tuple(meanings) or KNOWN_NAMES.get(f"{family}/discrete") or KNOWN_NAMES.get(family, ())
+        families = (f"{family}/discrete", family, family.partition("-")[0])
+        known = tuple(meanings) or next((KNOWN_NAMES[name] for name in families if name in KNOWN_NAMES), ())
         return _discrete([int(action_space.n)], (), [int(action_space.start)], known)
     if kind == "MultiDiscrete":
         sizes = np.asarray(action_space.nvec)
@@ -182,7 +184,8 @@ def _few(names: tuple[str, ...]) -> tuple[str, ...]:
 # --- keys ---------------------------------------------------------------------------------------------------------
 
 WORD_KEYS = {"left": "left", "right": "right", "up": "up", "down": "down", "noop": "q", "forward": "up", "back": "down",
-             "left_engine": "left", "right_engine": "right", "main_engine": "up"}  # fmt: skip
+             "left_engine": "left", "right_engine": "right", "main_engine": "up", "toggle": "space", "pick_up": "x",
+             "drop": "c"}  # fmt: skip
 AXIS_KEYS = (("left", "right"), ("down", "up"), ("a", "d"), ("s", "w"), ("j", "l"), ("k", "i"))
 BUTTON_KEYS = ("left", "right", "up", "down", "space", "z", "x", "c", "v", "a", "d", "w", "s", "q", "e", "f", "g", "i",
                "j", "k", "l", "m", "n", "o", "u", "y", "1", "2", "3", "4", "5", "6", "7", "8", "9", "0")  # fmt: skip

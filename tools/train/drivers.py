@@ -5,6 +5,9 @@ A policy is a function of (observation, rng) that returns the environment's acti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,3 +30,28 @@ def car_racing(observation: NDArray[np.uint8], rng: np.random.Generator) -> NDAr
     throttle = 0.0 if speed_px > 1 or abs(steer) > 0.8 else rng.choice([0.2, 0.5, 1.0])
     brake = 0.3 if speed_px > 2 and abs(steer) > 0.4 else 0.0
     return np.array([steer, throttle, brake], np.float32)
+
+
+WALL, DOOR, KEY, GOAL = 2, 4, 5, 8
+"""Kinds of things in MiniGrid's own picture of what its agent sees."""
+LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, REST = range(7)
+
+
+def minigrid(observation: Mapping[str, Any], rng: np.random.Generator) -> int:
+    """Wander through a MiniGrid room and use what lies ahead: keys, doors, seldom the goal, which ends the episode."""
+    view = np.asarray(observation["image"])  # (column, row, kind-colour-state), the agent below the middle, looking up
+    middle, bottom = view.shape[0] // 2, view.shape[1] - 1
+    ahead, state = int(view[middle, bottom - 1, 0]), int(view[middle, bottom - 1, 2])
+    carries = int(view[middle, bottom, 0]) == KEY
+    drawn = float(rng.random())
+    if ahead == KEY and not carries and drawn < 0.6:
+        return PICK_UP
+    if ahead == DOOR and drawn < 0.75:
+        locked_out = state == 2 and not carries
+        return TOGGLE if state != 0 and (not locked_out or drawn < 0.2) else FORWARD
+    if drawn < {WALL: 0.85, KEY: 0.85, DOOR: 0.85, GOAL: 0.4}.get(ahead, 0.0):
+        return int(rng.choice([LEFT, RIGHT]))
+    if drawn < 0.7:
+        return FORWARD
+    choices = (LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, REST)
+    return int(rng.choice(choices, p=(0.3, 0.3, 0.1, 0.05, 0.05, 0.05, 0.15)))

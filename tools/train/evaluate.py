@@ -6,6 +6,7 @@ of the mean squared error of all frames, in dB of 0..1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,12 @@ from tools.train.clips import Clips
 
 MOVING_LEVELS = 8
 SHOWN = (1, 2, 4, 8, 16, 32)
+LONG_SHOWN = (8, 16, 32, 64, 100, 128)
+LONG_ROWS, LONG_EPISODES = 32, 6
+"""Runs of a long measure, and how many held-out episodes must be long enough for it to be made."""
+APART_LEVELS = 48
+RIGHT_SHARE = 0.998
+"""A frame is the game's own if so many of its pixels are nearer than that."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,41 @@ def open_loop(dreamt: Tensor, held: HeldOut, context: int) -> dict[str, Any]:
     }
 
 
+def long_loop(tokenizer: FrameTokenizer, dynamics: GridDynamics, clips: Clips) -> dict[str, Any] | None:
+    """How long the world stays with the game itself, in free runs of held-out episodes that are long enough.
+
+    `right`: by tick, the share of runs in which the frame is the game's own; `right_if_held`: of the start frame held.
+    None where episodes are short.
+    """
+    context = dynamics.config.window
+    lengths = sorted((b - a for a, b in clips.episodes()), reverse=True)
+    ticks = max((t for t in LONG_SHOWN if len(lengths) >= LONG_EPISODES and lengths[LONG_EPISODES - 1] >= context + t),
+                default=0)  # fmt: skip
+    if ticks <= SHOWN[-1]:
+        return None
+    held = held_out_runs(tokenizer, clips, context + ticks, LONG_ROWS)
+    dreamt = free_run(GridGenerator(tokenizer, dynamics, rows=len(held.frames)), held, context, 2)
+    real, start = held.frames[:, context:], held.frames[:, context - 1 : context].expand_as(held.frames[:, context:])
+
+    def by_tick(measure: Callable[[Tensor, Tensor], float], made: Tensor) -> dict[str, float]:
+        return {str(t): round(measure(made[:, t - 1], real[:, t - 1]), 3) for t in LONG_SHOWN if t <= ticks}
+
+    def share_right(made: Tensor, true: Tensor) -> float:
+        return float(right(made, true).float().mean())
+
+    return {
+        "rows": len(real), "psnr_db": by_tick(_psnr, dreamt), "copy_start_psnr_db": by_tick(_psnr, start),
+        "right": by_tick(share_right, dreamt), "right_if_held": by_tick(share_right, start),
+        "edge_energy": by_tick(lambda a, b: _edges(a) / max(_edges(b), 1e-9), dreamt),
+    }  # fmt: skip
+
+
+def right(made: Tensor, real: Tensor) -> Tensor:
+    """Which frames `(rows, h, w, 3)` are the game's own, `(rows,)` bool."""
+    near = (made.int() - real.int()).abs().amax(-1) <= APART_LEVELS
+    return near.flatten(1).float().mean(1) >= RIGHT_SHARE
+
+
 def _psnr(made: Tensor, real: Tensor) -> float:
     error = ((made.float() - real.float()) / 255).square().mean()
     return float(-10 * torch.log10(error.clamp(min=1e-10)))
@@ -163,7 +205,7 @@ def evaluate(
         "below_ceiling_db": _minus(errors.whole_db("ceiling"), best),
         "action_effect_db": _minus(true.get("psnr_db"), lie.get("psnr_db")),
         "action_effect_moving_db": _minus(true.get("moving_psnr_db"), lie.get("moving_psnr_db")),
-        "open_loop": open_loop(dreamt, held, context),
+        "open_loop": open_loop(dreamt, held, context), "long_loop": long_loop(tokenizer, dynamics, clips),
     }  # fmt: skip
     return figures, held.frames[:3, context:].numpy(), dreamt[:3].numpy()
 

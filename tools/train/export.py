@@ -173,10 +173,22 @@ True actions against another moment's, on frames where they differ: {_shown(figu
 Better than holding the start frame for {loop["ticks_above_copy_start"]} of {loop["ticks_measured"]} ticks. Beyond the
 first ticks a dream may differ from the recorded future without being worse: read the film strip beside the numbers.
 
+{_answers(figures.get("answers", {}))}
+
 ## Licence
 
 {source.licence}
 """
+
+
+def _answers(answers: dict[str, dict[str, float]]) -> str:
+    """How far each control, held from the same start, leads from idling."""
+    if not answers:
+        return "Whether it answers its controls was not measured."
+    ticks = list(next(iter(answers.values())))
+    head = f"| held from one start, share of pixels unlike idling after ticks | {' | '.join(ticks)} |"
+    rows = [f"| {name} | {' | '.join(f'{100 * found[t]:.1f} %' for t in ticks)} |" for name, found in answers.items()]
+    return "\n".join([head, "|---" * (len(ticks) + 1) + "|", *rows])
 
 
 def _shown(value: float | None) -> str:

@@ -14,13 +14,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
-from model.frames import FrameConfig, FrameTokenizer, fill, fit_patches
+from model.frames import FrameConfig, FrameTokenizer, PatchPca, fill, fit_patches, patches_of
 from tools.train import checkpoint
 from tools.train.budget import Plan
 from tools.train.clips import Clips
+from tools.train.part import Part, PartOverError
 from tools.train.show import Bar, bar, say
 
 ENOUGH_DB = 33.0
+ENOUGH_MOVING_DB = 24.0
+"""Of the pixels that change. A small thing on a still ground counts for nothing in the whole picture, and it is the one
+that is played."""
+PERFECT_DB = 45.0
+"""Where the closed form alone is so good, of the whole and of what moves, a refiner has next to nothing to do."""
+PERFECT_SHARE = 0.2
+"""Of its time is enough then; the dynamics get the rest."""
+MOVING_LEVELS = 8
+ASKED_PAIRS = 400
 CHOICES = (16, 24, 32, 48, 64, 96)
 NOISE = 0.05
 BATCH = 16
@@ -28,11 +38,11 @@ LONGEST_STEP_S = 5.0
 """What a step counts at most: a process that slept has not used up its budget."""
 
 
-def learn_tokenizer(clips: Clips, plan: Plan, folder: Path, device: str) -> FrameTokenizer:
-    """Resumable. The frames are `(n, height, width, 3)` uint8."""
+def learn_tokenizer(clips: Clips, plan: Plan, folder: Path, device: str, *, part: Part | None = None) -> FrameTokenizer:
+    """Resumable. The frames are `(n, height, width, 3)` uint8. Raises `PartOverError` where the part ends before."""
     height, width = clips.frames.shape[1:3]
     stored = checkpoint.load(folder / "tokenizer.checkpoint", device)
-    rng = np.random.default_rng(1)
+    rng, perfect = np.random.default_rng(1), False
     if stored is not None:
         tokenizer = FrameTokenizer(FrameConfig(height, width, plan.patch_px, stored["channels"], plan.refine_width,
                                                plan.refine_blocks))  # fmt: skip
@@ -42,24 +52,52 @@ def learn_tokenizer(clips: Clips, plan: Plan, folder: Path, device: str) -> Fram
         frames = torch.from_numpy(clips.frames[np.sort(picked)])
         pca = fit_patches(frames, plan.patch_px)
         most = min(plan.max_channels, 3 * plan.patch_px**2)
-        channels = next((c for c in CHOICES if c <= most and pca.psnr_db(c) >= ENOUGH_DB), most)
-        side_px = plan.patch_px
-        say(f"tokenizer: {channels} components of {side_px}x{side_px} patches, {pca.psnr_db(channels):.1f} dB")
+        channels = enough_channels(pca, clips, plan.patch_px, most)
+        moving_db = moving_psnr_db(pca, clips, plan.patch_px, [channels])[0]
+        perfect = min(pca.psnr_db(channels), moving_db) >= PERFECT_DB
+        say(f"tokenizer: {channels} components of {plan.patch_px}x{plan.patch_px} patches, "
+            f"{pca.psnr_db(channels):.1f} dB, {moving_db:.1f} where something moves")  # fmt: skip
         tokenizer = FrameTokenizer(
             FrameConfig(height, width, plan.patch_px, channels, plan.refine_width, plan.refine_blocks)
         )
         fill(tokenizer, pca, frames[:1500])
     tokenizer.to(device)
     spent = 0.0 if stored is None else float(stored["spent_s"])
-    with bar("tokenizer", plan.tokenizer_s, spent) as progress:
-        _refine(tokenizer, clips, plan.tokenizer_s, folder, (progress, spent, stored))
+    seconds = float(stored["seconds"]) if stored and "seconds" in stored else plan.tokenizer_s
+    seconds = PERFECT_SHARE * seconds if stored is None and perfect else seconds
+    with bar("tokenizer", seconds, spent) as progress:
+        _refine(tokenizer, clips, seconds, folder, (progress, spent, stored, part or Part()))
     return tokenizer.eval().requires_grad_(False)
 
 
+def enough_channels(pca: PatchPca, clips: Clips, patch_px: int, most: int) -> int:
+    """The fewest components that show the whole picture and what moves in it well enough; `most` if none do."""
+    choices = [c for c in CHOICES if c <= most]
+    moving = moving_psnr_db(pca, clips, patch_px, choices)
+    good = (c for c, db in zip(choices, moving, strict=True) if db >= ENOUGH_MOVING_DB and pca.psnr_db(c) >= ENOUGH_DB)
+    return next(good, most)
+
+
+def moving_psnr_db(pca: PatchPca, clips: Clips, patch_px: int, channels: list[int]) -> list[float]:
+    """PSNR of the pixels that change from frame to frame, for each number of components; 100 where nothing does."""
+    at = clips.windows(2)
+    at = at[:: max(1, len(at) // ASKED_PAIRS)]
+    before, after = (torch.from_numpy(clips.frames[at + k]).permute(0, 3, 1, 2).float() / 255 for k in (0, 1))
+    moved = ((after - before).abs().amax(1, keepdim=True) > MOVING_LEVELS / 255).expand_as(after)
+    mask, patches = patches_of(moved.float(), patch_px), patches_of(after - pca.mean, patch_px)
+    found = []
+    for count in channels:
+        basis = pca.basis[:count]
+        error = (patches - patches @ basis.T @ basis).square()
+        mean = (error * mask).sum() / mask.sum().clamp(min=1)
+        found.append(float(-10 * torch.log10(mean.clamp(min=1e-10))))
+    return found
+
+
 def _refine(
-    tokenizer: FrameTokenizer, clips: Clips, seconds: float, folder: Path, going: tuple[Bar, float, dict | None]
+    tokenizer: FrameTokenizer, clips: Clips, seconds: float, folder: Path, going: tuple[Bar, float, dict | None, Part]
 ) -> None:
-    progress, spent, stored = going
+    progress, spent, stored, part = going
     device = tokenizer.mean.device
     optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-4)
     if stored is not None:
@@ -69,7 +107,7 @@ def _refine(
     def store() -> None:
         checkpoint.save(folder / "tokenizer.checkpoint", {
             "tokenizer": tokenizer.state_dict(), "optimiser": optimiser.state_dict(), "spent_s": spent, "step": step,
-            "channels": tokenizer.config.channels,
+            "channels": tokenizer.config.channels, "seconds": seconds,
         })  # fmt: skip
 
     while spent < seconds:
@@ -88,6 +126,9 @@ def _refine(
             progress.update(spent, f"loss {loss.item():.5f}")
         if due():
             store()
+        if part.over():
+            store()
+            raise PartOverError
     store()
 
 
@@ -100,6 +141,12 @@ def picture_loss(tokenizer: FrameTokenizer, frames: Tensor) -> Tensor:
     real = frames.permute(0, 3, 1, 2).float() / 255
     edges = sum((drawn.diff(dim=d) - real.diff(dim=d)).abs().mean() for d in (2, 3))
     return 4 * F.mse_loss(drawn, real) + 0.2 * edges
+
+
+def spared_s(plan: Plan, folder: Path) -> float:
+    """What a tokenizer that needed less left of its share."""
+    stored = checkpoint.load(folder / "tokenizer.checkpoint")
+    return 0.0 if stored is None else max(0.0, plan.tokenizer_s - float(stored.get("seconds", plan.tokenizer_s)))
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Train the dynamics on latents: two streams, all noise levels, histories corrupted by noise and by its own guesses.
 
-Owns objective and loop. Resumable: what a batch holds depends on its number alone. The recipe is that of
-`tools.circuit.train_dynamics`, for latents without objects: squared errors, counted more where the picture changed.
+Owns objective and loop. Resumable: what a batch holds depends on its number, and on the network where part of it are
+the network's own runs (`tools.train.own_runs`). The recipe is that of `tools.circuit.train_dynamics`, for latents
+without objects: squared errors, counted more where the picture changed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from model.grid import GridConfig, GridDynamics
 from tools.train import checkpoint
 from tools.train.budget import Plan
 from tools.train.clips import Clips
+from tools.train.own_runs import OwnRuns
+from tools.train.part import Part, PartOverError
 from tools.train.show import bar, say
 from tools.train.speed import Speed, count_flop, matrix_flops
 from tools.train.straight import Straight
@@ -32,11 +35,50 @@ FIRST_SHARE = 0.5
 SHORT_MEMORY_SHARE = 0.15
 OWN_FROM = 0.25
 """Of the time has passed when histories begin to hold the network's own guesses."""
+OWN_RUNS_SHARE = 0.25
+"""Of the lessons, from then on, remember a free run instead of the truth."""
+OWN_RUNS_EVERY = 60
+"""Steps after which the network is let go again: it has other faults by then."""
+OWN_RUNS_NOISE = 0.3
+"""How much of the noise in histories is added to those that are wrong by themselves."""
 MOVING_WEIGHT = 4.0
 MUON_RATE = 0.01
 STRIP_EVERY_S = 180.0
 UNTIMED_STEPS = 3
+COMPILING_AT_MOST_S = 60.0
+"""What one of the first steps counts at most: torch.compile may take ten minutes on a machine that is busy with other
+things, and a budget that is spent before the second step leaves an untrained world."""
 ASLEEP_FACTOR = 20.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`clean`: the true frames, `(rows, ticks, latent_dim)`. `remembered`: what stands in memory instead, in the rows
+    that are `own` runs, `(rows,)` bool. `conditions`: `(rows, ticks, condition_dim)`."""
+
+    clean: Tensor
+    conditions: Tensor
+    remembered: Tensor
+    own: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.clean.shape[0], self.clean.shape[1]
+
+    def with_own(self, runs: OwnRuns, share: float, number: int) -> Batch:
+        """The last rows of it become lessons on `runs`; the same for the same number."""
+        count = round(share * len(self.clean))
+        if count == 0:
+            return self
+        kept, device = len(self.clean) - count, self.clean.device
+        draw = torch.Generator().manual_seed(number)
+        history, target, conditions = (part.to(device) for part in runs.lessons(count, self.shape[1], draw))
+        return Batch(
+            torch.cat([self.clean[:kept], target]),
+            torch.cat([self.conditions[:kept], conditions]),
+            torch.cat([self.remembered[:kept], history]),
+            torch.arange(len(self.clean), device=device) >= kept,
+        )
 
 
 @dataclass(frozen=True)
@@ -57,38 +99,42 @@ class Lessons:
         change = float((latents[pairs + 1] - latents[pairs]).square().mean().sqrt())
         return cls(latents, torch.from_numpy(clips.conditions), torch.from_numpy(clips.windows(ticks)), change)
 
-    def batch(self, number: int, size: int, ticks: int, device: str) -> tuple[Tensor, Tensor]:
-        """`(size, ticks, latent_dim)` and `(size, ticks, condition_dim)`; the same for the same number."""
+    def batch(self, number: int, size: int, ticks: int, device: str) -> Batch:
+        """`size` true sequences; the same for the same number."""
         draw = torch.Generator().manual_seed(number)
         at = self.starts[torch.randint(len(self.starts), (size,), generator=draw)]
         index = at[:, None] + torch.arange(ticks)
-        return self.latents[index].to(device), self.conditions[index].to(device)
+        clean = self.latents[index].to(device)
+        none = torch.zeros(size, dtype=torch.bool, device=device)
+        return Batch(clean, self.conditions[index].to(device), clean, none)
 
 
 def lesson_loss(
-    dynamics: Any, config: GridConfig, batch: tuple[Tensor, Tensor], change: float, own_share: float
-) -> Tensor:
+    dynamics: Any, config: GridConfig, batch: Batch, change: float, own_share: float,
+    *, precision: torch.dtype = torch.bfloat16,
+) -> Tensor:  # fmt: skip
     """One training loss. Pass 1 without gradient gives guesses; pass 2 learns with them in history and estimate."""
-    clean, conditions = batch
-    shape, device = clean.shape[:2], clean.device
+    clean, conditions, shape, device = batch.clean, batch.conditions, batch.shape, batch.clean.device
     strength = torch.rand(shape[0], 1, 1, device=device) * HISTORY_NOISE * change
     strength = torch.where(torch.rand_like(strength) < 0.3, 0.0, strength)
-    history = clean + torch.randn_like(clean) * strength
-    tau, earlier = noise_levels(tuple(shape), config.taus, device)
+    strength = torch.where(batch.own[:, None, None], OWN_RUNS_NOISE * strength, strength)
+    history = batch.remembered + torch.randn_like(clean) * strength
+    tau, earlier = noise_levels(shape, config.taus, device)
     noise = torch.randn_like(clean)
     noisy, noisier = (level[..., None] * clean + (1 - level[..., None]) * noise for level in (tau, earlier))
     window = torch.full((shape[0],), config.window, device=device)
     shorter = torch.rand(shape[0], device=device) < SHORT_MEMORY_SHARE
     window = torch.where(shorter, torch.randint_like(window, 1, config.window), window)
     blank = torch.zeros_like(clean)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+    with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         guess = dynamics(history, noisier, blank, conditions, earlier, window).float()
     if own_share > 0:
         swap = torch.rand(shape, device=device) < own_share * (torch.rand(shape[0], 1, device=device) < 0.7)
         swap[:, 0] = False
+        swap &= ~batch.own[:, None]
         history = torch.where(swap[..., None], guess, history)
     known = (tau > 0) & (torch.rand(shape, device=device) < 0.9)
-    with torch.autocast(device.type, torch.bfloat16):
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         predicted = dynamics(
             history, noisy, torch.where(known[..., None], guess, blank), conditions, tau, window
         ).float()
@@ -164,9 +210,15 @@ def make_optimisers(dynamics: GridDynamics, rate: float) -> tuple[torch.optim.Op
 
 
 def learn_motion(
-    learner: Learner, lessons: Lessons, plan: Plan, folder: Path, *, watch: Callable[[GridDynamics, float], str]
-) -> Speed:
-    """Train until the plan's time is spent. `watch(average, spent_s)`: shows how it stands, now and then."""
+    learner: Learner, lessons: Lessons, plan: Plan, folder: Path, *, watch: Callable[[GridDynamics, float], str],
+    part: Part | None = None, let_go: Callable[[GridDynamics, int], OwnRuns] | None = None,
+) -> Speed:  # fmt: skip
+    """Train until the plan's time is spent. `watch(average, spent_s)`: shows how it stands, now and then.
+    `let_go(average, number)`: free runs of it to learn from, see `tools.train.own_runs`.
+
+    Raises `PartOverError` where the part ends before.
+    """
+    whole = part or Part()
     device = str(next(learner.dynamics.parameters()).device)
     stored = checkpoint.load(folder / "dynamics.checkpoint", device)
     if stored is not None:
@@ -177,16 +229,21 @@ def learn_motion(
     save_due = checkpoint.Every(checkpoint.EVERY_S)
     strip_due = checkpoint.Every(min(STRIP_EVERY_S, plan.dynamics_s / 4))
     seen, mean = "", 0.0
+    own: OwnRuns | None = None
     with bar("dynamics", plan.dynamics_s, learner.spent_s) as progress:
         for number in range(10**9):
             if learner.spent_s >= plan.dynamics_s:
                 break
             began_s = time.monotonic()
             batch = lessons.batch(learner.step, plan.batch, plan.ticks, device)
-            part = learner.spent_s / plan.dynamics_s
-            loss = _update(learner, network, (batch, lessons.change), (MUON_RATE, plan.rate), part)
+            share = learner.spent_s / plan.dynamics_s
+            if let_go is not None and share >= OWN_FROM:
+                if own is None or learner.step % OWN_RUNS_EVERY == 0:
+                    own = let_go(learner.average, learner.step)
+                batch = batch.with_own(own, OWN_RUNS_SHARE, learner.step)
+            loss = update(learner, network, (batch, lessons.change), (MUON_RATE, plan.rate), share)
             taken_s = time.monotonic() - began_s
-            learner.spent_s += awake(taken_s, speed)
+            learner.spent_s += awake(taken_s, speed) if number >= UNTIMED_STEPS else min(taken_s, COMPILING_AT_MOST_S)
             if number >= UNTIMED_STEPS and awake(taken_s, speed) == taken_s:
                 speed.add(taken_s)
             if number % 10 == 0:
@@ -194,8 +251,11 @@ def learn_motion(
                 progress.update(learner.spent_s, f"loss {mean:.4f}; {speed.words()}{seen}")
             if strip_due():
                 seen = f"; {watch(learner.average, learner.spent_s)}"
-            if save_due():
+                speed.matrix_flops = max(speed.matrix_flops, matrix_flops(device))  # if it was busy the first time
+            if save_due() or whole.over():
                 checkpoint.save(folder / "dynamics.checkpoint", learner.state())
+            if whole.over() and learner.spent_s < plan.dynamics_s:
+                raise PartOverError
     checkpoint.save(folder / "dynamics.checkpoint", learner.state())
     return speed
 
@@ -211,15 +271,16 @@ def rate_at(step: int, part: float) -> float:
     return min(1.0, (step + 1) / 20, (1 - part) / 0.5 + 0.01)
 
 
-def _update(
-    learner: Learner, network: Any, lesson: tuple[tuple[Tensor, Tensor], float], rates: tuple[float, ...], part: float
-) -> float:
-    """`part`: of the training time has passed. Returns the loss."""
+def update(
+    learner: Learner, network: Any, lesson: tuple[Batch, float], rates: tuple[float, ...], part: float,
+    *, precision: torch.dtype = torch.bfloat16,
+) -> float:  # fmt: skip
+    """One step. `part`: of the training time has passed. Returns the loss."""
     for optimiser, rate in zip(learner.optimisers, rates, strict=True):
         for group in optimiser.param_groups:
             group["lr"] = rate * rate_at(learner.step, part)
     own_share = 0.0 if part < OWN_FROM else min(0.5, (part - OWN_FROM) * 2)
-    loss = lesson_loss(network, learner.dynamics.config, *lesson, own_share)
+    loss = lesson_loss(network, learner.dynamics.config, *lesson, own_share, precision=precision)
     learner.dynamics.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(learner.dynamics.parameters(), 1.0)

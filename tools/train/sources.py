@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tools.train.show import bar
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Exactly one of `env`, `videos` (with `actions`) and `recordings`. `size`: WIDTHxHEIGHT. `repeat`: see there."""
+    """Exactly one of `env`, `videos` (with `actions`) and `recordings`. `size`: WIDTHxHEIGHT. `repeat`: see there.
+    `tick_hz`: how fast the world is to be played, if not as fast as the source."""
 
     env: str | None = None
     videos: Path | None = None
@@ -33,6 +35,7 @@ class SourceOptions:
     env_options: Mapping[str, Any] = field(default_factory=dict)
     policy: str = ""
     skip: int = 0
+    tick_hz: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,14 @@ def open_source(options: SourceOptions) -> Opened:
     if (options.actions is not None) != (options.videos is not None):
         raise NextframeError("train: expected --from-video FOLDER together with --actions FILE")
     if options.env is not None:
-        return _environment(options, options.env)
-    if options.videos is not None and options.actions is not None:
-        return _videos(options, options.videos, options.actions)
-    return _recordings(options)
+        opened = _environment(options, options.env)
+    elif options.videos is not None and options.actions is not None:
+        opened = _videos(options, options.videos, options.actions)
+    else:
+        opened = _recordings(options)
+    if options.tick_hz is None:
+        return opened
+    return replace(opened, source=replace(opened.source, tick_hz=Fraction(options.tick_hz)))
 
 
 def _environment(options: SourceOptions, env_id: str) -> Opened:

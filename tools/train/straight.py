@@ -5,7 +5,7 @@ Owns the closed-form part of learning motion: `model.grid_linear` on latents, it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,10 @@ STRENGTHS = (1e-4, 1e-2, 1.0)
 MAX_FIT_FRAMES = 6000
 PART = 64
 WINS_BY = 0.98
-"""The ridge is what the network starts from if its error is below this share of copy-last's."""
+"""The ridge is what the network starts from if its error is below this share of copy-last's, in the next frame and
+after `FREE_TICKS` free ticks: a base that dissolves still things has to be worked against ever after."""
+FREE_TICKS = 16
+FREE_RUNS = 64
 SHUFFLES = 5
 ASKED_CHANNELS = 12
 ASKED_FRAMES = 2000
@@ -28,12 +31,14 @@ ASKED_FRAMES = 2000
 
 @dataclass(frozen=True)
 class Straight:
-    """`base`: the fitted ridge. `start`: "ridge" or "last". `error`, `copy_error`: mean squares on held-out latents."""
+    """`base`: the fitted ridge. `start`: "ridge" or "last". `error`, `copy_error`: mean squares on held-out latents.
+    `free_ratio`: of the ridge's error to a held frame's after some free ticks; 0 if that was not asked."""
 
     base: LinearBase
     start: str
     error: float
     copy_error: float
+    free_ratio: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,22 @@ def _error(base: LinearBase, held: Triples) -> float:
         guess = base(held.last[part], held.before[part], held.condition[part])
         total += float((guess - held.target[part]).square().sum())
     return total / held.target.numel()
+
+
+def from_what(straight: Straight, latents: Tensor, clips: Clips) -> Straight:
+    """The same with `start` decided by free runs as well: a ridge that wins a tick and loses a run is not used."""
+    at = clips.windows(FREE_TICKS + 2)
+    if not len(at):
+        return straight
+    index = torch.from_numpy(at[np.linspace(0, len(at) - 1, min(FREE_RUNS, len(at))).astype(int)])
+    conditions = torch.from_numpy(clips.conditions)
+    before, last = latents[index], latents[index + 1]
+    held = last
+    for tick in range(2, FREE_TICKS + 2):
+        before, last = last, straight.base(last, before, conditions[index + tick])
+    true = latents[index + FREE_TICKS + 1]
+    ratio = float((last - true).square().mean() / (held - true).square().mean().clamp(min=1e-9))
+    return replace(straight, start=straight.start if ratio < WINS_BY else "last", free_ratio=ratio)
 
 
 def check_actions_matter(latents: Tensor, clips: Clips, shape: LinearShape) -> float:

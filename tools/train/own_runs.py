@@ -1,0 +1,88 @@
+"""Free runs that the network in training made itself, with the true frame beside each of its own.
+
+Owns these runs: how they are made and how lessons are cut from them. A network that only ever remembers true frames
+has never seen what its own mistakes look like, and a free run is made of them. So now and then its moving average is
+let go from true starts, under the true actions, by the generator that plays; its frames become the remembered ones,
+and what has to be said is still the true next frame (scheduled sampling, Bengio et al. 2015, over whole runs; the
+answers are those of DAgger, Ross et al. 2011, as long as the run has not left the recorded one).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.frames import FrameTokenizer
+from model.grid import GridDynamics
+from model.grid_generator import GridGenerator
+from tools.train.clips import Clips
+
+TRUE_TICKS = 4
+"""True frames before the network is let go: less than most windows, so that nearly all that it then sees is its own."""
+FREE_TICKS = 20
+"""Ticks of a run beyond those of a lesson. Much later it has gone elsewhere, and the true frame is no answer to it."""
+RUNS = 24
+
+
+@dataclass(frozen=True)
+class OwnRuns:
+    """`histories`, `targets`: `(runs, ticks, latent_dim)`, what was dreamt and what was true at the same moments.
+
+    `conditions`: `(runs, ticks, condition_dim)`.
+    """
+
+    histories: Tensor
+    targets: Tensor
+    conditions: Tensor
+
+    def lessons(self, count: int, ticks: int, draw: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Histories, targets and conditions of `count` pieces of so many ticks, from anywhere in the runs."""
+        runs, length = self.histories.shape[:2]
+        row = torch.randint(runs, (count, 1), generator=draw)
+        at = torch.randint(length - ticks + 1, (count, 1), generator=draw) + torch.arange(ticks)
+        return self.histories[row, at], self.targets[row, at], self.conditions[row, at]
+
+
+@dataclass(frozen=True)
+class Leash:
+    """Lets a network go: called with (its average, a number) it gives `OwnRuns`; the same for the same.
+
+    `latents`, `conditions`: of all training frames. `starts`: where a run of `ticks` may begin.
+    """
+
+    tokenizer: FrameTokenizer
+    latents: Tensor
+    conditions: Tensor
+    starts: Tensor
+    ticks: int
+
+    @classmethod
+    def of(cls, tokenizer: FrameTokenizer, latents: Tensor, clips: Clips, lesson_ticks: int) -> Leash:
+        """Shorter runs where the episodes are short, down to a lesson's own length."""
+        most = lesson_ticks + FREE_TICKS
+        ticks = next(t for t in range(most, 0, -1) if t == lesson_ticks or len(clips.windows(t)))
+        starts = torch.from_numpy(clips.windows(ticks))
+        return cls(tokenizer, latents, torch.from_numpy(clips.conditions), starts, ticks)
+
+    @torch.inference_mode()
+    def __call__(self, average: GridDynamics, number: int) -> OwnRuns:
+        """One and two denoise steps in turn, as play has them."""
+        device = next(average.parameters()).device
+        draw = torch.Generator().manual_seed(number)
+        at = self.starts[torch.randint(len(self.starts), (RUNS,), generator=draw)]
+        index = at[:, None] + torch.arange(self.ticks)
+        targets, conditions = self.latents[index], self.conditions[index]
+        generator = GridGenerator(self.tokenizer.to(device), copy.deepcopy(average), rows=RUNS)
+        generator.prefill(targets[:, :TRUE_TICKS], conditions[:, :TRUE_TICKS])
+        own = list(targets[:, :TRUE_TICKS].unbind(1))
+        for t in range(TRUE_TICKS, self.ticks):
+            condition = conditions[:, t].to(device)
+            job = generator.start(condition, number, 1 + t % 2)
+            while job.can_step:
+                job.step()
+            generator.commit(job.finish(), condition)
+            own.append(generator.last.cpu())
+        return OwnRuns(torch.stack(own, 1), targets, conditions)

@@ -1,0 +1,25 @@
+"""What all parts of one run share: names, folders, the plan. Owns nothing but that; needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.train.budget import WORK, Plan
+from tools.train.part import Part
+
+
+@dataclass(frozen=True)
+class Run:
+    """`out`: the world's folder. `force`: train although actions seem dead. `part`: when to stop for now."""
+
+    name: str
+    out: Path
+    plan: Plan
+    device: str
+    force: bool = False
+    part: Part = field(default_factory=Part)
+
+    @property
+    def work(self) -> Path:
+        return self.out / WORK
