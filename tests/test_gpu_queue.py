@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,9 @@ def test_a_step_runs_in_a_process_of_its_own_and_brings_its_results_back(tmp_pat
 @pytest.mark.slow
 def test_the_whole_queue_rehearses(tmp_path: Path) -> None:
     document = run_queue(QueueOptions(10.0, tuple(STEPS), "cpu", True, tmp_path / "run.json"))
-    assert set(document["statuses"].values()) == {"ok"}, json.dumps(document["steps"], indent=1)
+    lacking = {"freedoom"} if find_spec("vizdoom") is None else set()
+    statuses = {name: "skipped" if name in lacking else "ok" for name in STEPS}
+    assert document["statuses"] == statuses, json.dumps(document["steps"], indent=1)
     large_step = document["steps"]["large"]
     assert {variant.name for variant in large.VARIANTS} <= large_step.keys()
     assert all(large_step[variant.name]["finite"] for variant in large.VARIANTS)

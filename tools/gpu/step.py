@@ -27,6 +27,7 @@ STEPS = {
     "large": "tools.gpu.large",
     "throughput": "tools.gpu.throughput",
     "training": "tools.gpu.training",
+    "freedoom": "tools.gpu.freedoom",
 }
 """By name, in the order of the queue: the module whose `run(context)` does it."""
 
