@@ -72,8 +72,8 @@ def parse_part(text: str, *, option: str = "--part") -> float:
 def plan_for(budget: Budget, height_px: int, width_px: int, *, compiled: bool | None = None) -> Plan:
     """The shares leave a twentieth for evaluation and export.
 
-    On a CPU the network is small, because it is trained on few frames: on a fixed track of CarRacing, 1,000 steps at
-    width 96 beat 500 at width 192 that took twice the time, by 1.1 dB after 8 free ticks.
+    On a CPU the network is small, because half an hour is some thousand steps of a small one and some hundred of a
+    large one: at a width of 96 there are about a dozen tokens for each number to be learned, at 192 less than one.
     """
     seconds, gpu = budget.seconds, budget.device != "cpu"
     patch = patch_for(height_px, width_px, most_tokens=96 if gpu else 36)

@@ -57,7 +57,7 @@ def learn_world(run: Run, source: Source, train: Clips, held: Clips, story: dict
     config = GridConfig(**{**vars(config), "base": straight.start})
     learner = make_learner(config, straight, plan, device)
     watch = Watch(tokenizer, held, work / "strips")
-    leash = Leash.of(tokenizer, latents, train, plan.ticks)
+    leash = Leash.if_long(plan, tokenizer, latents, train)
     speed = learn_motion(
         learner, Lessons.of(latents, train, plan.ticks), plan, work, watch=watch, part=run.part, let_go=leash
     )

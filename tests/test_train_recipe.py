@@ -1,4 +1,4 @@
-"""What is learned from the network's own runs, what the network starts from, and how a run shares out its time."""
+"""Lessons on own runs, what the network starts from, how many numbers a patch gets, how a run shares its time."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def test_a_network_that_only_copies_stands_still_in_its_run(world: Any) -> None:
 
 def test_the_same_number_gives_the_same_runs_and_another_gives_others(world: Any) -> None:
     tokenizer, latents, clips, config = world
-    network = restless(config)
-    first, again, other = (Leash.of(tokenizer, latents, clips, TICKS)(network, number) for number in (3, 3, 4))
+    leash, network = Leash.of(tokenizer, latents, clips, TICKS), restless(config)
+    first, again, other = (leash(network, number) for number in (3, 3, 4))
     assert torch.equal(first.histories, again.histories)
     assert not torch.equal(first.targets, other.targets)
 
@@ -114,6 +114,13 @@ def test_short_episodes_give_shorter_runs_but_never_shorter_than_a_lesson(world:
     tokenizer, latents, clips, _ = world
     short = replace(clips, starts=np.arange(0, len(clips), episode, dtype=np.int64))
     assert Leash.of(tokenizer, latents, short, TICKS).ticks == ticks
+
+
+@pytest.mark.parametrize(("seconds", "lets_go"), [(899.0, False), (900.0, True)])
+def test_a_short_training_does_without_own_runs(world: Any, seconds: float, lets_go: bool) -> None:
+    tokenizer, latents, clips, _ = world
+    plan = replace(plan_for(parse_budget("30m"), SIDE_PX, SIDE_PX), dynamics_s=seconds)
+    assert (Leash.if_long(plan, tokenizer, latents, clips) is not None) == lets_go
 
 
 # --- lessons on them ----------------------------------------------------------------------------------------------
@@ -202,11 +209,10 @@ def test_training_lets_go_only_after_a_quarter_of_its_time_and_again_after_some_
 
 
 @pytest.mark.parametrize(("keeps", "start"), [(1.0, "ridge"), (0.8, "last")])
-def test_a_base_that_dissolves_things_in_a_free_run_is_not_used(world: Any, keeps: float, start: str) -> None:
+def test_a_base_that_dissolves_things_in_a_free_run_is_not_used(keeps: float, start: str) -> None:
     """Both win the next frame, since the world drifts; one of them fades as well."""
-    _, _, clips, config = world
-    drift = torch.arange(len(clips))[:, None].float().fmod(60) * 0.02
-    latents = 1 + drift.expand(-1, config.latent_dim)
+    clips = moving_clips()
+    latents = 1 + torch.arange(len(clips))[:, None].float().fmod(60) * 0.02
 
     def base(last: Any, before: Any, condition: Any) -> Any:
         return keeps * (last + 0.02)
@@ -216,8 +222,9 @@ def test_a_base_that_dissolves_things_in_a_free_run_is_not_used(world: Any, keep
     assert (found.free_ratio < 0.01) == (start == "ridge")
 
 
-def test_what_lost_the_next_frame_is_not_used_however_its_runs_go(world: Any) -> None:
-    _, latents, clips, _ = world
+def test_what_lost_the_next_frame_is_not_used_however_its_runs_go() -> None:
+    clips = moving_clips()
+    latents = torch.from_numpy(clips.frames[:, 12, :, 0]).float()
     found = from_what(Straight(lambda last, before, condition: last, "last", 1.0, 1.0), latents, clips)  # type: ignore[arg-type]
     assert (found.start, found.free_ratio) == ("last", pytest.approx(1.0))
 
