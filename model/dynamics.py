@@ -32,12 +32,16 @@ UNTOUCHED = 0.05
 class RestRule(NamedTuple):
     """Slot 0 keeps its pose exactly while the condition's numbers from `first` to before `last`, the pedals, are
     untouched, and it would move by less than `place` units; or by less than `parked`, where it hardly moved in the tick
-    before either. A network's errors are small but never nothing, and what stands adds them up."""
+    before either. A network's errors are small but never nothing, and what stands adds them up.
+
+    `turns`: numbers of the condition that turn it on the spot; its heading is kept only while they are untouched too.
+    """
 
     first: int
     last: int
     place: float
     parked: float = 0.0
+    turns: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Known(NamedTuple):
     `scene_last` `(..., scene_dim)` and `slots_last` `(..., slots, 6)`: the last committed frame, its poses carried on
     by `coast`. `away`: how far its scene is from where the prompt would settle. `scene_token`, `slot_tokens`: their
     share of the noisy tokens. `stood` `(..., 4)`: slot 0's last pose; it stays there if it would move by less than
-    `rests_below` `(..., 1)`, the rule of rest.
+    `rests_below` `(..., 1)`, the rule of rest; `turns` `(..., 1)`: whether it may turn while it stands.
     """
 
     scene_last: Tensor
@@ -109,6 +113,7 @@ class Known(NamedTuple):
     slot_tokens: Tensor
     stood: Tensor
     rests_below: Tensor
+    turns: Tensor
 
 
 class Block(nn.Module):
@@ -199,7 +204,8 @@ class Dynamics(nn.Module):
             slot_tokens = slot_tokens + self.place_coming(torch.cat([there, there - here], -1))
         rests_below = self.rests_below(slots_last[..., 0, :2], slots_before[..., 0, :2], condition)
         tokens = (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:]
-        return Known(scene_last, base, away, *tokens, slots_last[..., 0, :4], rests_below)
+        turns = self.turns(condition)
+        return Known(scene_last, base, away, *tokens, slots_last[..., 0, :4], rests_below, turns)
 
     def carried(self, scene: Tensor, slots: Tensor, before: Tensor) -> Tensor:
         """Slots with their poses where motion alone would carry them by the coming frame."""
@@ -252,15 +258,22 @@ class Dynamics(nn.Module):
     def rests_below(self, place: Tensor, before: Tensor, condition: Tensor) -> Tensor:
         """How little slot 0 must want to move to stand, `(..., 1)`; 0 while a pedal is touched, or without the rule."""
         rule = self.config.rests or RestRule(0, 0, 0.0)
-        untouched = (condition[..., rule.first : rule.last] < UNTOUCHED).all(-1, keepdim=True)
+        untouched = (condition[..., rule.first : rule.last].abs() < UNTOUCHED).all(-1, keepdim=True)
         parked = (place - before).norm(dim=-1, keepdim=True) < rule.place
         return untouched * (rule.place + max(rule.parked - rule.place, 0.0) * parked)
+
+    def turns(self, condition: Tensor) -> Tensor:
+        """Whether the condition turns slot 0 on the spot, bool `(..., 1)`."""
+        first, last = (self.config.rests or RestRule(0, 0, 0.0)).turns or (0, 0)
+        return (condition[..., first:last].abs() > 0).any(-1, keepdim=True)
 
     def rested(self, scene: Tensor, slots: Tensor, known: Known) -> tuple[Tensor, Tensor]:
         """Scene and slots with slot 0 where it stood, and no speed, where the rule of rest holds."""
         moved = (slots[..., 0, :2] - known.stood[..., :2]).norm(dim=-1, keepdim=True)
         stands = moved < known.rests_below
-        pose = torch.where(stands, known.stood, slots[..., 0, :4])
+        place = torch.where(stands, known.stood[..., :2], slots[..., 0, :2])
+        heading = torch.where(stands & ~known.turns, known.stood[..., 2:], slots[..., 0, 2:4])
+        pose = torch.cat([place, heading], -1)
         first = torch.cat([pose, slots[..., 0, 4:]], -1)[..., None, :]
         if self.config.rolls is not None:
             kept = tuple(float(k not in self.config.rolls[:2]) for k in range(self.config.scene_dim))

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 from model.chase import ChaseConfig, ChaseTokenizer
 from model.dynamics import DynamicsConfig, RestRule
+from model.place_rays import ViewConfig
+from model.place_view import PlaceTokenizer
 from model.places import PlaneConfig
 from model.tokenizer import SlotTokenizer, TokenizerConfig
 
-AnyTokenizer: TypeAlias = SlotTokenizer | ChaseTokenizer
+AnyTokenizer: TypeAlias = SlotTokenizer | ChaseTokenizer | PlaceTokenizer
 
 
 class TokenizerKind(NamedTuple):
@@ -24,6 +26,7 @@ class TokenizerKind(NamedTuple):
 TOKENIZERS = {
     "slots": TokenizerKind(TokenizerConfig, SlotTokenizer),
     "chase": TokenizerKind(ChaseConfig, ChaseTokenizer),
+    "place": TokenizerKind(ViewConfig, PlaceTokenizer),
 }
 
 

@@ -62,6 +62,11 @@ def load_world(
         return _load_circuit(found, text, clock, side_by_side, device)
     if found.spec.kind == "drive":
         return _load_drive(found, text, clock, side_by_side, device)
+    if found.spec.kind == "freedoom":
+        from worlds.freedoom import world as place
+
+        info = world_info(found.spec, config_text=text, weights_sha256=place.weights_sha256(found.path))
+        return place.build(info, found.path, found.synonyms, clock, device=device)
     if found.spec.kind == "pixels":
         from worlds import pixels
 
@@ -69,7 +74,7 @@ def load_world(
         info = world_info(found.spec, config_text=text, weights_sha256=weights)
         return pixels.build(info, found.path, found.spec.weights, found.spec.parameters, clock)
     raise ConfigError(
-        f"{found.path / 'world.yaml'}: kind: expected toy, circuit, drive or pixels, got {found.spec.kind!r}"
+        f"{found.path / 'world.yaml'}: kind: expected toy, circuit, drive, freedoom or pixels, got {found.spec.kind!r}"
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from model.stage_processes import StageLimits
 
 AUTO = "auto"
-KINDS_WITH_STAGES = ("circuit", "drive")
+KINDS_WITH_STAGES = ("circuit", "drive", "freedoom")
 """Kinds of worlds whose generator has transformer layers under the names that stages read."""
 
 
@@ -98,6 +98,10 @@ def _kind_of(found: WorldFolder) -> Any:
         from worlds.drive import world as drive
 
         return drive
+    if found.spec.kind == "freedoom":
+        from worlds.freedoom import world as freedoom
+
+        return freedoom
     from worlds.circuit import world as circuit
 
     return circuit

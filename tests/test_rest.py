@@ -75,3 +75,20 @@ def test_where_the_scene_says_speeds_they_are_none_at_rest() -> None:
     rolls = (7, 8, 0.0, 0.0)
     assert torch.equal(moved(0.006, RULE, coast=1.0, rolls=rolls)[0][7:9], torch.zeros(2))
     assert not moved(0.006, RULE, THROTTLE, coast=1.0, rolls=rolls)[0][7:9].eq(0).any()
+
+
+def test_a_look_turns_who_stands_and_does_not_move_them() -> None:
+    looking = RULE._replace(turns=(STEER, STEER + 1))
+    _, slots = moved(0.006, looking, STEER)
+    assert torch.equal(slots[0, :2], torch.zeros(2))
+    assert torch.allclose(slots[0, 2:4], torch.full((2,), 0.006))
+    assert torch.equal(moved(0.006, looking)[1][0, :4], torch.zeros(4)), "nobody looks: nothing turns"
+
+
+def test_backwards_is_a_pedal_too() -> None:
+    """Where an axis goes both ways, less than nothing is not untouched."""
+    dynamics = Dynamics(replace(SMALL, rests=RULE))
+    place, condition = torch.zeros(1, 2), torch.zeros(1, SMALL.condition_dim)
+    assert dynamics.rests_below(place, place, condition) > 0
+    condition[:, THROTTLE] = -1.0
+    assert dynamics.rests_below(place, place, condition) == 0

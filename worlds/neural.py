@@ -191,8 +191,9 @@ class NeuralWorld:
         assert not self._awaits_commit, "snapshot between advance and commit: half a tick cannot be saved"
         monitor = self._state_monitor()
         return {
-            "generator": self.generator.snapshot(), "seed": self.seed, "prompt": dict(self._prompt),
-            "frame": self._frame.copy(), **({} if monitor is None else {"drift": monitor.snapshot()}),
+            "generator": self.generator.snapshot(), "seed": self.seed, "frame": self._frame.copy(),
+            **({"prompt": dict(self._prompt)} if self._prompt else {}),
+            **({} if monitor is None else {"drift": monitor.snapshot()}),
         }  # fmt: skip
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -200,7 +201,7 @@ class NeuralWorld:
         self._forget_tick()
         state: dict[str, Any] = dict(snapshot)
         self.generator.restore(state["generator"])
-        self.seed, self._prompt, self._frame = state["seed"], dict(state["prompt"]), state["frame"].copy()
+        self.seed, self._prompt, self._frame = state["seed"], dict(state.get("prompt", {})), state["frame"].copy()
         if self._monitor is not None:
             self._monitor.reset()
             if self._monitor_is_state and "drift" in state:  # not in one of a session without such a monitor
@@ -223,7 +224,7 @@ class NeuralWorld:
             StatePart("generator/tick", NUMBER_BYTES, horizon_ticks=None),  # with the seed: the address of the noise
             *([StatePart("generator/limit", NUMBER_BYTES, horizon_ticks=None)] if generator.sees_less else []),
             StatePart("seed", NUMBER_BYTES, horizon_ticks=None),
-            StatePart("prompt", plain_bytes(self._prompt), horizon_ticks=None),
+            *([StatePart("prompt", plain_bytes(self._prompt), horizon_ticks=None)] if self._prompt else []),
             StatePart("frame", self._frame.nbytes, horizon_ticks=0),  # shown again after a restore; decides nothing
             *([] if monitor is None else [StatePart("drift", plain_bytes(monitor.snapshot()), horizon_ticks=None)]),
         ]

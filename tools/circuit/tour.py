@@ -9,6 +9,7 @@ training new ones. Owns the itinerary of moods. The driver himself is the one wh
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,9 +69,9 @@ def drive_dream(ticks: int, denoise_steps: int) -> list[dict[str, float]]:
     return driven
 
 
-def as_script(driven: list[dict[str, float]], head: str = HEAD) -> str:
+def as_script(driven: list[dict[str, float]], head: str = HEAD, moods: Mapping[int, str] = MOODS) -> str:
     """The drive as YAML under `head`, equal ticks in a row as one entry, with the moods where they belong."""
-    entries = [(tick, f'  - {{at: {tick}, prompt: "{mood}"}}') for tick, mood in MOODS.items() if tick < len(driven)]
+    entries = [(tick, f'  - {{at: {tick}, prompt: "{mood}"}}') for tick, mood in moods.items() if tick < len(driven)]
     begin = 0
     for tick in range(1, len(driven) + 1):
         if tick < len(driven) and driven[tick] == driven[begin]:

@@ -6,7 +6,7 @@ python -m tools.drive.eval_table
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,11 @@ NAMES = {
 }
 
 
-def table(report: dict[str, Any]) -> str:
+def table(report: dict[str, Any], names_of: Mapping[str, str] = NAMES) -> str:
     lines = ["| | measured | wanted | |", "|---|---|---|---|"]
     for key, row in report["gates"].items():
         met = "met" if row["met"] else "**missed**"
-        lines.append(f"| {NAMES[key]} | {row['value']:.4g} | {row['bound']} | {met} |")
+        lines.append(f"| {names_of[key]} | {row['value']:.4g} | {row['bound']} | {met} |")
     forced = report["next_frame"]
     names = list(forced["psnr_db"])
     lines += ["", f"Next frame, {forced['frames']:,} frames, pooled PSNR in dB:", ""]
@@ -49,11 +49,17 @@ def table(report: dict[str, Any]) -> str:
 
 def main() -> None:
     report = json.loads(Path("worlds/drive/eval.json").read_text())
-    block = f"{BEGIN}\n{table(report)}\n{END}"
-    for path in (Path("README.md"), Path("worlds/drive/MODEL_CARD.md")):
+    put_between(BEGIN, END, table(report), [Path("README.md"), Path("worlds/drive/MODEL_CARD.md")])
+
+
+def put_between(begin: str, end: str, block: str, paths: list[Path]) -> None:
+    """Replace what stands between two markers in each file."""
+    for path in paths:
         text = path.read_text()
-        path.write_text(re.sub(re.escape(BEGIN) + ".*?" + re.escape(END), lambda _: block, text, flags=re.DOTALL))
-        print(f"{path}: {'written' if BEGIN in text else 'has no place for it'}")
+        before, marked, rest = text.partition(begin)
+        if marked:
+            path.write_text(f"{before}{begin}\n{block}\n{end}{rest.partition(end)[2]}")
+        print(f"{path}: {'written' if marked else 'has no place for it'}")
 
 
 if __name__ == "__main__":

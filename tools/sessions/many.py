@@ -58,7 +58,7 @@ class MultiSession:
             session = self.batch.join_snapshot(seed, state["generator"])
         except SessionError as error:
             raise NextframeError(f"{error}; let somebody leave, or open the world with more rows") from error
-        player = Player(session, controller, denoise_steps, frame, dict(state["prompt"]))
+        player = Player(session, controller, denoise_steps, frame, dict(state.get("prompt", {})))
         self.players.append(player)
         return player
 

@@ -27,7 +27,8 @@ TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "s
 
 
 def dynamics_config() -> DynamicsConfig:
-    return DynamicsConfig(rests=RestRule(*PEDALS, *(px / POSITION_SCALE_PX for px in (RESTING_PX, PARKED_PX))))
+    rests = RestRule(*PEDALS, RESTING_PX / POSITION_SCALE_PX, PARKED_PX / POSITION_SCALE_PX)
+    return DynamicsConfig(rests=rests)
 
 
 def weights_sha256(folder: Path) -> str:

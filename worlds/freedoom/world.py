@@ -1,0 +1,150 @@
+"""The keep as a playable world: its networks filled from the shipped weights.
+
+Owns which files hold what, and how a walker is written as a latent. The sizes of the networks are in the code; a
+checkpoint that does not fit is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.checkpoint import CheckpointError, load_into, sha256
+from model.dynamics import Dynamics, DynamicsConfig, RestRule
+from model.generator import Generator
+from model.place_rays import ViewConfig
+from model.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
+from model.places import PlaneConfig
+from runtime.core import Clock, WeightsError, WorldInfo
+from worlds.circuit.world import load_seeds
+from worlds.freedoom.plan import CELL_UNITS, LAMPS, load_grid
+from worlds.freedoom.walk import FRICTION, Walkers
+from worlds.neural import NeuralWorld
+
+if TYPE_CHECKING:
+    from worlds.staged import StagedParts
+
+__all__ = [
+    "build", "dynamics_config", "fresh_tokenizer", "latents_of", "load_networks", "load_seeds", "new_generator",
+    "staged_parts", "walkers_of", "weights_sha256",
+]  # fmt: skip
+
+TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
+
+PLANES = ((64.0, 16), (16.0, 16), (8.0, 12))
+"""Units between knots, and channels, of what the dynamics learns of each place."""
+LOOK, MOVES = (0, 1), (1, 3)
+"""Numbers of the condition: look_x; move_x and move_y. Then the buttons light and dark."""
+RESTING_UNITS = 0.5
+"""With hands off the moves, somebody who would go less far stands."""
+ROLLS_ON = 1 + FRICTION
+"""Tics' worth of its speed that a walker still goes in a tick after letting go."""
+WINDOW = 8
+
+
+def knots(spacing: float) -> tuple[int, int]:
+    rows, columns = (1 + math.ceil(n * CELL_UNITS / spacing) for n in load_grid().shape)
+    return rows, columns
+
+
+def dynamics_config() -> DynamicsConfig:
+    """A walker's pose and speed are all there is, so a short past is enough."""
+    unit = SPEED_UNITS / POSITION_SCALE_UNITS
+    return DynamicsConfig(
+        scene_dim=SPEEDS + len(LAMPS), slots=1, condition_dim=5, width=96, layers=3, heads=4, window=WINDOW, coast=1.0,
+        rolls=(0, 1, unit, -unit), settles=0, temperature=0.05,
+        rests=RestRule(*MOVES, RESTING_UNITS / POSITION_SCALE_UNITS, turns=LOOK),
+        planes=tuple(PlaneConfig(*knots(units), units / POSITION_SCALE_UNITS, n) for units, n in PLANES),
+    )  # fmt: skip
+
+
+def latents_of(walkers: Walkers) -> NDArray[np.float32]:
+    """As the network knows them, `(walkers, latent_dim)`."""
+    rows, columns = load_grid().shape
+    w, cos, sin = walkers, np.cos(walkers.angle), np.sin(walkers.angle)
+    ahead, right = (v * ROLLS_ON / SPEED_UNITS for v in (w.vx * cos + w.vy * sin, w.vx * sin - w.vy * cos))
+    one = np.ones_like(cos)
+    place_x = (w.x - columns * CELL_UNITS / 2) / POSITION_SCALE_UNITS
+    place_y = (w.y - rows * CELL_UNITS / 2) / POSITION_SCALE_UNITS
+    lamps = np.where(w.lit, 1.0, -1.0).T
+    return np.stack([ahead, right, *lamps, place_x, place_y, cos, sin, one, -one], -1).astype(np.float32)
+
+
+def walkers_of(latents: NDArray[Any]) -> Walkers:
+    """The other way, from `(walkers, latent_dim)`."""
+    rows, columns = load_grid().shape
+    numbers = latents.T.astype(np.float64)
+    x, y, cos, sin = numbers[SPEEDS + len(LAMPS) :][:4]
+    angle = np.arctan2(sin, cos)
+    ahead, right = numbers[:SPEEDS] * SPEED_UNITS / ROLLS_ON
+    cos, sin = np.cos(angle), np.sin(angle)
+    return Walkers(
+        x * POSITION_SCALE_UNITS + columns * CELL_UNITS / 2, y * POSITION_SCALE_UNITS + rows * CELL_UNITS / 2, angle,
+        ahead * cos + right * sin, ahead * sin - right * cos, numbers[SPEEDS : SPEEDS + len(LAMPS)].T > 0,
+    )  # fmt: skip
+
+
+def fresh_tokenizer() -> PlaceTokenizer:
+    """With the plan, and nothing learned."""
+    return PlaceTokenizer(view_config())
+
+
+def view_config() -> ViewConfig:
+    grid = load_grid()
+    floor, ceiling, solid, sky = (
+        tuple(tuple(float(value) for value in row) for row in part)
+        for part in (grid.floor, grid.ceiling, grid.solid, grid.sky)
+    )
+    lamps = tuple(tuple(int(value) for value in row) for row in grid.lamps)
+    return ViewConfig(floor, ceiling, solid, sky, lamps, cell=CELL_UNITS)
+
+
+def weights_sha256(folder: Path) -> str:
+    """One hash over all weights; a missing or unsafe file is a `WeightsError`."""
+    try:
+        return sha256([folder / name for name in (TOKENIZER, DYNAMICS, SEEDS)])
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+
+
+def load_networks(folder: Path, device: str = "cpu") -> tuple[PlaceTokenizer, Dynamics]:
+    """Tokenizer and dynamics from a folder with their safetensors files."""
+    tokenizer, dynamics = fresh_tokenizer(), Dynamics(dynamics_config())
+    try:
+        load_into(tokenizer, folder / TOKENIZER)
+        load_into(dynamics, folder / DYNAMICS)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return tokenizer.to(device), dynamics.to(device)
+
+
+def staged_parts(folder: Path) -> StagedParts:
+    """The same for a world over several processes, each of which loads its own layers."""
+    from model.stage_ring import StageWeights
+    from worlds.staged import StagedParts
+
+    tokenizer = fresh_tokenizer()
+    try:
+        load_into(tokenizer, folder / TOKENIZER)
+    except CheckpointError as error:
+        raise WeightsError(str(error)) from error
+    return StagedParts(
+        tokenizer, dynamics_config(), StageWeights(folder / DYNAMICS, folder / TOKENIZER), load_seeds(folder)
+    )
+
+
+def new_generator(tokenizer: PlaceTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None) -> Generator:
+    """The generator over a place: it asks of a tokenizer what all kinds offer by the same names."""
+    return Generator(cast(Any, tokenizer), dynamics, rows, window)
+
+
+def build(
+    info: WorldInfo, folder: Path, synonyms: Mapping[str, str], clock: Clock | None = None, *, device: str = "cpu"
+) -> NeuralWorld:
+    tokenizer, dynamics = load_networks(folder, device)
+    return NeuralWorld(info, new_generator(tokenizer, dynamics), load_seeds(folder), synonyms, clock)
