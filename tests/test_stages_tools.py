@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from model.stage_layout import parse_layout
-from tools.stages.bench import layouts_for
+from tests.staged_worlds import TWO, run_ticks, store_weights, supervised_world
+from tools.stages.bench import layers_left_out, layouts_for, stage_costs
 from tools.stages.faults import LAYOUT, measure, summary
 
 CIRCUIT_LAYERS = 6
@@ -34,6 +37,28 @@ def test_a_summary_has_the_median_and_the_worst_of_each_signal() -> None:
     rows = [{"signal": "SIGKILL", "noticed_ms": ms, "held_ms": 10 * ms} for ms in (3.0, 1.0, 2.0)]
     row = {"noticed_ms_p50": 2.0, "noticed_ms_max": 3.0, "held_ms_p50": 20.0, "held_ms_max": 30.0, "rounds": 3}
     assert summary(rows) == {"SIGKILL": row}
+
+
+def test_every_part_of_a_tick_over_two_processes_has_a_cost(tmp_path: Path) -> None:
+    with supervised_world(store_weights(tmp_path), TWO) as (world, _):
+        world.reset(0)
+        run_ticks(world, 0, 3)
+        costs = stage_costs(world.inner, steps=4)
+    assert len(costs["layers"]) == len(costs["commit_layers"]) == 2
+    parts = [*costs["layers"], *costs["commit_layers"], costs["condition"], costs["decode"], costs["commit"]]
+    assert all(part > 0 for part in parts), costs
+    assert costs["step"] >= 0
+
+
+def test_layers_that_were_left_out_are_back_afterwards(tmp_path: Path) -> None:
+    with supervised_world(store_weights(tmp_path), TWO) as (world, generator):
+        world.reset(0)
+        before = run_ticks(world, 0, 3)
+        assert any(before[0][0])
+        with layers_left_out(generator):
+            assert not any(run_ticks(world, 3, 4)[0][0]), "no picture is made"
+        world.reset(0)
+        assert run_ticks(world, 0, 3) == before
 
 
 @pytest.mark.slow

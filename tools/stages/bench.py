@@ -16,9 +16,12 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from runtime.core import Action, MonotonicClock, NextframeError, TickPlan
 from runtime.registry import find_world
@@ -31,7 +34,7 @@ ON_ONE_GPU = (
 )  # fmt: skip
 """All of it on the GPU; half of the layers elsewhere, over gloo through the host; only the decoder there."""
 OVER_TWO_GPUS = "denoise:0-3@cuda:0, denoise:3-6@cuda:1, decode@cuda:1"
-WARM_TICKS, PINGS, PASSES = 40, 100, 60
+WARM_TICKS, PINGS, PASSES = 40, 100, 30
 
 
 def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circuit") -> dict[str, Any]:
@@ -47,7 +50,7 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
         plan = TickPlan(steps, deadline_ns=0)
         for _ in range(WARM_TICKS):
             world.advance(Action(), plan).commit()
-        stage_ms, link = stage_costs(inner, steps), hop(generator)
+        link = hop(generator)
         latency_ms, began_ns = [], time.perf_counter_ns()
         for _ in range(ticks):
             tick_ns = time.perf_counter_ns()
@@ -56,6 +59,7 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
             result.commit()
         generator.stage_work()  # an answer of every stage: the last commit has gone through all of them
         took_s = (time.perf_counter_ns() - began_ns) / 1e9
+        stage_ms = stage_costs(inner, steps)
         layout = generator.layout
         opened = [generator.opened.bytes, *(part["bytes"] for part in generator.processes.opened)]
     finally:
@@ -87,52 +91,153 @@ def layouts_for(device: str, gpus: int) -> tuple[list[StageChoice], list[dict[st
 
 
 def stage_costs(world: Any, steps: int) -> dict[str, Any]:
-    """Medians at the front, means in the stages; a full memory."""
-    import torch
+    """What a tick's parts take, ms, each measured apart and in the order in which a tick has them; the memory is full.
 
-    from model.stage_link import Command
+    What is around the layers is a tick of the world itself with the layers left out, of one and of `steps` denoise
+    steps. Passes are timed after a picture was decoded, with caches as cold as in a tick. What the session remembers is
+    not of use afterwards.
+    """
+    import torch
 
     generator = world.stages
     condition = generator.to_condition([0.0] * generator.config.condition_dim)
     job = generator.start(condition, 0, steps)
     job.step()
     latent = job.finish()
-    gates, known = generator.gates_at(condition, generator.config.taus), generator.known(condition)
-    x = generator.dynamics.noisy_tokens(latent, latent, known)
+
+    def draw() -> None:
+        generator.tokenizer.decode(latent)
+
+    with layers_left_out(generator):
+        one_ms, commit_ms = tick_ms(world, 1)
+        all_ms, _ = tick_ms(world, world.info.ladder[-1])
+    step_ms = max(0.0, all_ms - one_ms) / (world.info.ladder[-1] - 1)
     with torch.inference_mode():
+        own = front_passes(generator, latent, condition, draw)
+        others = stage_passes(generator, draw, steps, own.gather_ms)
+    return {
+        "layers": [own.layers_ms, *(other.layers_ms + other.gather_ms / steps for other in others)],
+        "condition": max(0.0, one_ms - step_ms), "step": step_ms, "decode": median_ms(draw), "commit": commit_ms,
+        "commit_layers": [own.commit_ms, *(other.commit_ms for other in others)],
+    }  # fmt: skip
+
+
+class Passes(NamedTuple):
+    """One stage: a pass through its layers, a commit, and what gathering its memory takes, once a tick, ms."""
+
+    layers_ms: float
+    commit_ms: float
+    gather_ms: float
+
+
+@contextmanager
+def layers_left_out(generator: Any) -> Iterator[None]:
+    """Ticks of all that is around the layers: no layers, no ring, no picture."""
+    c = generator.tokenizer.config
+    blank = np.zeros((generator.last.shape[0], c.height_px, c.width_px, 3), np.uint8)
+
+    def same(tokens: Any, *_: Any) -> Any:
+        return tokens
+
+    def picture(_: Any) -> Any:
+        import torch
+
+        return torch.from_numpy(blank)
+
+    put = [(generator.front_layers, "denoise", same), (generator.front_layers, "commit", same),
+           (generator.ring, "through", same), (generator, "decode", picture)]  # fmt: skip
+    for owner, name, instead in put:
+        setattr(owner, name, instead)
+    try:
+        yield
+    finally:
+        for owner, name, _ in put:
+            delattr(owner, name)  # the class has it still
+
+
+def tick_ms(world: Any, steps: int) -> tuple[float, float]:
+    """Of a tick up to its picture, and of its commit, medians."""
+    plan, made, committed = TickPlan(steps, deadline_ns=0), [], []
+    for _ in range(PASSES):
+        began_ns = time.perf_counter_ns()
+        result = world.advance(Action(), plan)
+        shown_ns = time.perf_counter_ns()
+        result.commit()
+        made.append((shown_ns - began_ns) / 1e6)
+        committed.append((time.perf_counter_ns() - shown_ns) / 1e6)
+    return statistics.median(made), statistics.median(committed)
+
+
+def front_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[], object]) -> Passes:
+    """The front gathers when a job begins, which is not counted again in its passes."""
+    layers = generator.front_layers
+    known = generator.known(condition)
+    x, gates = generator.dynamics.noisy_tokens(latent, latent, known), generator.gates_at(condition, (0.0,))[0][0][0]
+
+    def gather() -> None:
+        layers.forget_past()
+        layers.past()
+
+    passes: list[float] = []
+    commits: list[float] = []
+    for _ in range(PASSES):
+        draw()
+        gather()
+        for taken, work in ((passes, layers.denoise), (commits, layers.commit)):
+            began_ns = time.perf_counter_ns()
+            work(x, gates)
+            taken.append((time.perf_counter_ns() - began_ns) / 1e6)
+    return Passes(statistics.median(passes), statistics.median(commits), median_ms(gather))
+
+
+def stage_passes(generator: Any, draw: Callable[[], object], steps: int, front_gather_ms: float) -> list[Passes]:
+    """Of the stage processes with layers, from how long each says that it was busy: with a tick's passes, with twice as
+    many, and with commits alone, which gather for themselves. Gathering takes what it takes at the front, by layers."""
+    from model.stage_link import Command
+
+    ring = generator.ring
+    x, gates = generator._blank(), generator._blank_gates()
+
+    def busy_ms(denoise: int) -> list[float]:
         generator.stage_work()
         for _ in range(PASSES):
-            generator.ring.through(x, gates[0][0][0], Command.DENOISE)
-        work = generator.stage_work()
-        own_ms = median_ms(lambda: generator.front_layers.denoise(x, gates[0][0][0]))
+            draw()
+            for _ in range(denoise):
+                ring.through(x, gates, Command.DENOISE)
+            ring.through(x, gates, Command.COMMIT)
+        return [busy / PASSES for _, busy in generator.stage_work()]
 
-        def step() -> None:
-            generator.dynamics.latent_of(generator.dynamics.noisy_tokens(latent, latent, known), known)
-
-        return {
-            "layers": [own_ms, *(busy_ms / max(1, passes) for passes, busy_ms in work)],
-            "condition": median_ms(lambda: generator.start(condition, 0, steps)),
-            "step": median_ms(step),
-            "decode": median_ms(lambda: generator.tokenizer.decode(latent)),
-        }
+    once, twice, alone = (busy_ms(count) for count in (steps, 2 * steps, 0))
+    front, *stages = (part.layers for part in generator.layout.intervals if part.layers)
+    found = []
+    for layers, a_tick, two, commit in zip(stages, once, twice, alone, strict=True):
+        gather = min(commit, front_gather_ms * layers / front)
+        found.append(Passes(max(0.0, two - a_tick) / steps, commit - gather, gather))
+    return found
 
 
 def hop(generator: Any) -> dict[str, float]:
-    """One message from a process to the next: the ring's time over the number of its hops."""
+    """One message from a process to the next: the ring's time over the number of its hops.
+
+    Before each the front decodes a picture, as in a tick: a process that has waited for milliseconds is slower to hear
+    than one that was asked just now.
+    """
     processes = generator.layout.ring
     if processes == 1:
         return {"latency_ms": 0.0, "bytes": 0.0}
     before = generator.ring.bytes_sent
-    ring_ms = median_ms(generator.ping, PINGS)
+    ring_ms = median_ms(generator.ping, PINGS, lambda: generator.tokenizer.decode(generator.last))
     sent = (generator.ring.bytes_sent - before) / (PINGS + 2)
     return {"latency_ms": ring_ms / processes, "bytes": sent}
 
 
-def median_ms(work: Callable[[], object], repeats: int = 30) -> float:
+def median_ms(work: Callable[[], object], repeats: int = 30, between: Callable[[], object] = lambda: None) -> float:
+    """Of `work` alone; `between` is done before each."""
     import torch
 
     taken_ms = []
     for _ in range(repeats + 2):
+        between()
         began_ns = time.perf_counter_ns()
         work()
         if torch.cuda.is_initialized():  # it was only launched
