@@ -4,6 +4,10 @@ Owns the closed-form part (a PCA of patches, so encoding needs no training and t
 pixels) and a small convolutional refiner that is added to what the PCA draws. The refiner begins as nothing, so it can
 only help. Knows nothing of worlds, actions or time.
 
+A picture of tiles, each patch one of a few that are known, needs neither. Its tokens are codes drawn by chance,
+one for each tile and all about as far apart, so that a figure that counts is no smaller a thing than a tree; whatever
+is remembered or shown is the nearest tile (a codebook as in VQ-VAE, van den Oord et al. 2017, but none is learned).
+
 Latent layout, float32 `(batch, tokens * channels)`: token by token, row by row of the grid. Channels are half
 whitened (divided by the square root of their deviation), between making faint detail invisible and making it loud.
 """
@@ -25,7 +29,10 @@ BAND_ROOM = 1.1
 
 @dataclass(frozen=True)
 class FrameConfig:
-    """`patch_px`: side of the square that becomes one token; both frame sides are multiples of it, and it of 4."""
+    """`patch_px`: side of the square that becomes one token; both frame sides are multiples of it, and it of 4.
+
+    `tiles`: how many different patches there are, 0 where there is no end of them.
+    """
 
     height_px: int
     width_px: int
@@ -33,6 +40,7 @@ class FrameConfig:
     channels: int = 64
     refine_width: int = 48
     refine_blocks: int = 2
+    tiles: int = 0
 
     def __post_init__(self) -> None:
         if self.patch_px % SHUFFLE or self.height_px % self.patch_px or self.width_px % self.patch_px:
@@ -66,6 +74,10 @@ class FrameTokenizer(nn.Module):
     scale: Tensor
     low: Tensor
     high: Tensor
+    tiles: Tensor
+    """`(tiles, channels)`: the token of each patch that there is; only where `config.tiles`."""
+    patches: Tensor
+    """`(tiles, 3 * patch_px ** 2)`: how they look, 0..255."""
 
     def __init__(self, config: FrameConfig) -> None:
         super().__init__()
@@ -76,6 +88,9 @@ class FrameTokenizer(nn.Module):
         self.register_buffer("scale", torch.ones(c))
         self.register_buffer("low", torch.full((c,), -4.0))
         self.register_buffer("high", torch.full((c,), 4.0))
+        if config.tiles:
+            self.register_buffer("tiles", torch.zeros(config.tiles, c))
+            self.register_buffer("patches", torch.zeros(config.tiles, 3 * p * p))
         colours, width = 3 * SHUFFLE**2, config.refine_width
         self.ground = nn.Parameter(
             torch.randn(GROUND_CHANNELS, config.height_px // SHUFFLE, config.width_px // SHUFFLE) * 0.1
@@ -91,19 +106,32 @@ class FrameTokenizer(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def canonical(self, latent: Tensor) -> Tensor:
-        """Each number within what real frames had: memory holds nothing that no frame can have."""
+        """Each number within what real frames had: memory holds nothing that no frame can have. In a world of tiles,
+        each token the nearest of theirs."""
+        if self.config.tiles:
+            return self.tiles[self.nearest(latent)].flatten(-2)
         repeat = self.config.tokens
         return torch.minimum(torch.maximum(latent, self.low.repeat(repeat)), self.high.repeat(repeat))
+
+    def nearest(self, latent: Tensor) -> Tensor:
+        """The tile nearest to each token, `(batch, latent_dim)` to `(batch, tokens)`."""
+        tokens = latent.float().unflatten(-1, (self.config.tokens, self.config.channels))
+        return _nearest(tokens, self.tiles)
 
     def with_presence(self, latent: Tensor, decided: Tensor) -> Tensor:
         """`latent` as it is: a grid has no objects whose presence the first denoise step would decide."""
         return latent
 
     def encode(self, frames: Tensor) -> Tensor:
+        if self.config.tiles:
+            patches = patches_of(frames.permute(0, 3, 1, 2).float(), self.config.patch_px)
+            return self.tiles[_nearest(patches / 255 - 0.5, self.patches / 255 - 0.5)].flatten(1)
         images = frames.permute(0, 3, 1, 2).float() / 255 - self.mean
         return (patches_of(images, self.config.patch_px) @ self.basis.T / self.scale).flatten(1)
 
     def decode(self, latent: Tensor) -> Tensor:
+        if self.config.tiles:
+            return self.lay(self.patches[self.nearest(latent)]).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         return (self.draw(latent).clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
     def draw(self, latent: Tensor) -> Tensor:
@@ -119,10 +147,13 @@ class FrameTokenizer(nn.Module):
         """The picture that the PCA alone draws, `(batch, 3, height, width)` around 0..1."""
         config = self.config
         tokens = latent.view(-1, config.tokens, config.channels)
-        patches = (tokens * self.scale) @ self.basis
+        return self.lay((tokens * self.scale) @ self.basis) + self.mean
+
+    def lay(self, patches: Tensor) -> Tensor:
+        """Patches `(batch, tokens, 3 * patch_px ** 2)` as a picture `(batch, 3, height, width)`."""
+        config = self.config
         grid = patches.view(-1, config.rows, config.columns, 3, config.patch_px, config.patch_px)
-        image = grid.permute(0, 3, 1, 4, 2, 5).reshape(-1, 3, config.height_px, config.width_px)
-        return image + self.mean
+        return grid.permute(0, 3, 1, 4, 2, 5).reshape(-1, 3, config.height_px, config.width_px)
 
 
 def patches_of(images: Tensor, patch_px: int) -> Tensor:
@@ -174,3 +205,29 @@ def fill(tokenizer: FrameTokenizer, pca: PatchPca, frames: Tensor) -> None:
     codes = codes.view(-1, config.channels)
     tokenizer.low.copy_(codes.amin(0) * BAND_ROOM)
     tokenizer.high.copy_(codes.amax(0) * BAND_ROOM)
+
+
+def distinct_patches(frames: Tensor, patch_px: int, most: int) -> Tensor | None:
+    """The different patches of `(n, height, width, 3)` uint8 frames, `(found, 3 * patch_px ** 2)` uint8 in a fixed
+    order; None where there are more than `most`."""
+    found: Tensor | None = None
+    for part in frames.split(256):
+        patches = patches_of(part.permute(0, 3, 1, 2), patch_px).flatten(0, 1)
+        found = torch.cat([patches] if found is None else [found, patches]).unique(dim=0)
+        if len(found) > most:
+            return None
+    return found
+
+
+def fill_tiles(tokenizer: FrameTokenizer, patches: Tensor) -> None:
+    """Take over `(tiles, 3 * patch_px ** 2)` uint8 patches, and draw a code of ones and minus ones for each."""
+    draw = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 2, tuple(tokenizer.tiles.shape), generator=draw)
+    tokenizer.tiles.copy_(2 * codes - 1)
+    tokenizer.patches.copy_(patches)
+
+
+def _nearest(points: Tensor, others: Tensor) -> Tensor:
+    """Which of `others (n, dim)` is nearest to each of `points (..., dim)`: squared distances, less the point's own
+    square, which is the same for all."""
+    return (others.square().sum(-1) - 2 * points @ others.T).argmin(-1)

@@ -349,6 +349,7 @@ def train(
     from_recordings: Annotated[list[Path] | None, typer.Option(help="Recorded sessions.", metavar="F.nfr")] = None,
     budget: Annotated[str, typer.Option(help="Wall time: 5m, 30m, 2h, gpu-25m.", metavar="TIME")] = "30m",
     size: Annotated[str | None, typer.Option(help="Of the frames, such as 64x64.", metavar="WxH")] = None,
+    tiles: Annotated[int | None, typer.Option(help="The picture is tiles of so many pixels.", min=4, max=64)] = None,
     repeat: Annotated[int | None, typer.Option(help="Environment steps or video frames a tick.", min=1, max=64)] = None,
     env_seeds: Annotated[int, typer.Option(help="How many different starts; 0: no end.", min=0)] = 0,
     env_option: Annotated[list[str] | None, typer.Option(help="For the environment.", metavar="KEY=VALUE")] = None,
@@ -372,7 +373,9 @@ def train(
         parse_env_options(env_option or []), policy, skip, tick_hz,
     )  # fmt: skip
     words = " ".join(["nextframe", *sys.argv[1:]])
-    return run_train(TrainOptions(source, out, budget, device, threads, workers, compiled, resume, force, words, part))
+    return run_train(
+        TrainOptions(source, out, budget, device, threads, workers, compiled, resume, force, words, part, tiles)
+    )
 
 
 @app.command(name="eval")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,8 @@ def test_training_lets_go_only_after_a_quarter_of_its_time_and_again_after_some_
     tokenizer, latents, clips, config = world
     monkeypatch.setattr(learn_motion, "matrix_flops", lambda device: 1e11)
     monkeypatch.setattr(learn_motion, "OWN_RUNS_EVERY", 5)
+    ticking = itertools.count()
+    monkeypatch.setattr(learn_motion.time, "monotonic", lambda: 0.05 * next(ticking))  # so many steps on any machine
     plan = replace(plan_for(parse_budget("20s"), SIDE_PX, SIDE_PX), dynamics_s=2.0, ticks=TICKS, batch=4, compile=False)
     learner = make_learner(config, Straight(LinearBase(config.linear_shape), "last", 1.0, 1.0), plan, "cpu")
     leash = Leash.of(tokenizer, latents, clips, TICKS)

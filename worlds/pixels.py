@@ -61,6 +61,9 @@ def shape_of(info: WorldInfo, parameters: Mapping[str, Any], source: str) -> Pix
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SIZE:
             raise ConfigError(f"{source}: parameters.sizes.{name}: expected 0 to {MAX_SIZE}, got {value!r}")
         numbers[name] = value
+    tiles = sizes.get("tiles", 0)
+    if not isinstance(tiles, int) or isinstance(tiles, bool) or not 0 <= tiles <= MAX_SIZE:
+        raise ConfigError(f"{source}: parameters.sizes.tiles: expected 0 to {MAX_SIZE}, got {tiles!r}")
     base, exclusive = parameters.get("base"), parameters.get("exclusive", [])
     if not isinstance(exclusive, list) or not all(isinstance(group, list) for group in exclusive):
         raise ConfigError(f"{source}: parameters.exclusive: expected lists of buttons, got {exclusive!r}")
@@ -69,7 +72,8 @@ def shape_of(info: WorldInfo, parameters: Mapping[str, Any], source: str) -> Pix
         raise ConfigError(f"{source}: parameters.exclusive: expected buttons of this world, got {sorted(unknown)}")
     dim = len(info.actions.axes) + len(info.actions.buttons) + sum(map(len, info.actions.prompts.values()))
     try:
-        frames = FrameConfig(info.height_px, info.width_px, *(numbers[name] for name in SIZES[:4]))
+        patch_px, channels, *refiner = (numbers[name] for name in SIZES[:4])
+        frames = FrameConfig(info.height_px, info.width_px, patch_px, channels, refiner[0], refiner[1], tiles)
         width, layers, heads, window = (numbers[name] for name in SIZES[4:])
         grid = GridConfig(
             frames.rows, frames.columns, frames.channels, dim, width, layers, heads, window, str(base), info.ladder,

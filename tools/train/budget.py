@@ -18,6 +18,10 @@ COMPILE_FROM_S = 1200
 """torch.compile takes about a minute on a CPU; below this much training it does not pay."""
 
 
+MAX_TILES = 144
+"""In a frame. Attention grows with the square of it."""
+
+
 @dataclass(frozen=True)
 class Budget:
     seconds: float
@@ -48,6 +52,8 @@ class Plan:
     batch: int
     rate: float
     compile: bool
+    tiled: bool = False
+    """The picture is made of tiles of `patch_px`."""
 
 
 def parse_budget(text: str) -> Budget:
@@ -69,14 +75,20 @@ def parse_part(text: str, *, option: str = "--part") -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def plan_for(budget: Budget, height_px: int, width_px: int, *, compiled: bool | None = None) -> Plan:
+def plan_for(
+    budget: Budget, height_px: int, width_px: int, *, compiled: bool | None = None, tile_px: int | None = None
+) -> Plan:
     """The shares leave a twentieth for evaluation and export.
 
     On a CPU the network is small, because half an hour is some thousand steps of a small one and some hundred of a
     large one: at a width of 96 there are about a dozen tokens for each number to be learned, at 192 less than one.
+
+    `tile_px`: the picture is made of such tiles, and each is a token.
     """
+    if tile_px is not None:
+        check_tiles(tile_px, height_px, width_px)
     seconds, gpu = budget.seconds, budget.device != "cpu"
-    patch = patch_for(height_px, width_px, most_tokens=96 if gpu else 36)
+    patch = tile_px or patch_for(height_px, width_px, most_tokens=96 if gpu else 36)
     if gpu:
         width, layers, heads, window, batch = 384, 8, 6, 16, 32
     elif seconds < 240:
@@ -89,11 +101,13 @@ def plan_for(budget: Budget, height_px: int, width_px: int, *, compiled: bool | 
         width, layers, heads, window, batch = 160, 4, 4, 8, 8
     else:
         width, layers, heads, window, batch = 256, 6, 4, 12, 8
+    if tile_px is not None and not gpu:  # more tokens, each of them simple
+        width, layers, heads, window, batch = (96, 2, 4, 4, 4) if seconds < 10800 else (160, 4, 4, 6, 8)
     frames = int(min(400_000 if gpu else 150_000, max(4_000, seconds * (250 if gpu else 20))))
     return Plan(
         seconds, frames, 0.25 * seconds, 0.12 * seconds, 0.55 * seconds, patch, 96, 96 if gpu else 48,
         4 if gpu else 2, width, layers, heads, window, window + (8 if gpu else 4), batch, 8e-4 if gpu else 1.5e-3,
-        (gpu or seconds >= COMPILE_FROM_S) if compiled is None else compiled,
+        (gpu or seconds >= COMPILE_FROM_S) if compiled is None else compiled, tile_px is not None,
     )  # fmt: skip
 
 
@@ -106,6 +120,14 @@ def patch_for(height_px: int, width_px: int, *, most_tokens: int) -> int:
         f"--size {width_px}x{height_px}: expected sides that are multiples of 32 (or of 16 up to 96), not larger than "
         f"{most_tokens} patches of 32 px; try 64x64 or 96x96"
     )
+
+
+def check_tiles(tile_px: int, height_px: int, width_px: int) -> None:
+    if tile_px % 4 or height_px % tile_px or width_px % tile_px or height_px * width_px > MAX_TILES * tile_px**2:
+        raise NextframeError(
+            f"--tiles {tile_px}: expected a multiple of 4 that divides both sides of a {width_px}x{height_px} frame "
+            f"into at most {MAX_TILES} tiles; give --size too"
+        )
 
 
 def parse_size(text: str | None, height_px: int, width_px: int) -> tuple[int, int]:

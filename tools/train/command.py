@@ -33,7 +33,7 @@ the process starts, so the command starts itself again with them."""
 @dataclass(frozen=True)
 class TrainOptions:
     """`out`: the world's folder, its name is the world's. `force`: train although actions seem to do nothing. `part`: a
-    time after which to stop, to go on with `resume`."""
+    time after which to stop, to go on with `resume`. `tile_px`: the picture is made of squares of so many pixels."""
 
     source: SourceOptions
     out: Path
@@ -46,6 +46,7 @@ class TrainOptions:
     force: bool = False
     command: str = field(default="", compare=False)
     part: str | None = None
+    tile_px: int | None = None
 
 
 def parse_env_options(pairs: list[str]) -> Mapping[str, Any]:
@@ -80,13 +81,13 @@ def run_train(options: TrainOptions) -> int:
     if opened is not None:
         work.mkdir(parents=True, exist_ok=True)
         size = [opened.height_px, opened.width_px]
-        plan = plan_for(Budget(budget.seconds, device), *size, compiled=options.compiled)
+        plan = plan_for(Budget(budget.seconds, device), *size, compiled=options.compiled, tile_px=options.tile_px)
         checkpoint.write_json(work / "plan.json", {"options": signature(options), "size": size})
         make_data(opened, work / "data", frames=plan.frames, seconds=plan.data_s,
                   workers=options.workers or default_workers())  # fmt: skip
         (work / "data.done").write_text(f"{time.monotonic() - began_s:.0f} s\n", encoding="utf-8")
     size = checkpoint.read_json(work / "plan.json")["size"]
-    plan = plan_for(Budget(budget.seconds, device), *size, compiled=options.compiled)
+    plan = plan_for(Budget(budget.seconds, device), *size, compiled=options.compiled, tile_px=options.tile_px)
     plan = replace(plan, dynamics_s=plan.dynamics_s + spared_s(work, plan))
     try:
         return learn(options, Run(name, options.out, plan, device, force=options.force, part=part), began_s)
@@ -139,7 +140,7 @@ def world_name(out: Path) -> str:
 
 def signature(options: TrainOptions) -> dict[str, Any]:
     """What a resumed run must have in common with the run that it goes on with."""
-    plain = asdict(options.source) | {"budget": options.budget}
+    plain = asdict(options.source) | {"budget": options.budget, "tile_px": options.tile_px}
     return {key: _plain(value) for key, value in plain.items()}
 
 

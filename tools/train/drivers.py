@@ -55,3 +55,50 @@ def minigrid(observation: Mapping[str, Any], rng: np.random.Generator) -> int:
         return FORWARD
     choices = (LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, REST)
     return int(rng.choice(choices, p=(0.3, 0.3, 0.1, 0.05, 0.05, 0.05, 0.15)))
+
+
+OUTSIDE, WATER, GRASS, STONE, PATH, SAND, TREE, COAL, IRON, TABLE = 0, 1, 2, 3, 4, 5, 6, 8, 9, 11
+"""Kinds of tiles in `tools.train.crafter`."""
+STEPS = {(-1, 0): 1, (1, 0): 2, (0, -1): 3, (0, 1): 4}
+USE, PUT_STONE, PUT_TABLE, PUT_PLANT, MAKE_PICKAXE, MAKE_STONE_PICKAXE = range(5, 11)
+NOOP = 0
+
+
+def crafter(observation: Mapping[str, Any], rng: np.random.Generator) -> int:
+    """Walk about in Crafter and use what lies ahead: cut trees, break stone, build; seldom what cannot work there."""
+    around, facing = np.asarray(observation["around"]), tuple(int(v) for v in observation["facing"])
+    drawn = float(rng.random())
+    if drawn < 0.12:
+        return NOOP if drawn < 0.06 else int(rng.integers(11))
+    sapling, wood, stone, _, _, pickaxe, _ = (int(count) for count in observation["carried"])
+    middle = len(around) // 2
+    ahead = int(around[middle + facing[0], middle + facing[1]])
+    at_table = bool((around[middle - 1 : middle + 2, middle - 1 : middle + 2] == TABLE).any())
+    ground = ahead in {GRASS, PATH, SAND}
+    chances = (  # what may be done, where, and up to which number drawn; the first that fits
+        (MAKE_PICKAXE, at_table and wood > 0 and pickaxe == 0, 0.6),
+        (USE, ahead == TREE, 0.6),
+        (USE, ahead in {STONE, COAL}, 0.75 if pickaxe else 0.2),
+        (PUT_TABLE, ground and wood > 1, 0.15 if TABLE in around else 0.3),
+        (PUT_STONE, ground and stone > 0, 0.2),
+        (PUT_PLANT, ahead == GRASS and sapling > 0, 0.18),
+        (USE, ahead == GRASS, 0.24),
+        (PUT_STONE if stone else USE, ahead == WATER, 0.3),
+    )
+    found = next((action for action, fits, most in chances if fits and drawn < most), None)
+    return _stroll(around, (facing[0], facing[1]), middle, rng) if found is None else found
+
+
+def _stroll(around: NDArray[Any], facing: tuple[int, int], middle: int, rng: np.random.Generator) -> int:
+    """Mostly on, as long as the way is free; else another way, towards a tree or stone in view if there is one."""
+    free = {step: int(around[middle + step[0], middle + step[1]]) in {GRASS, PATH, SAND} for step in STEPS}
+    if facing in free and free[facing] and rng.random() < 0.8:
+        return STEPS[facing]
+    aims = np.argwhere(np.isin(around, (TREE, STONE, COAL)))
+    if len(aims) and rng.random() < 0.4:
+        away = aims[int(rng.integers(len(aims)))] - middle
+        axis = int(np.abs(away).argmax())
+        step = (int(np.sign(away[0])), 0) if axis == 0 else (0, int(np.sign(away[1])))
+        return STEPS.get(step, NOOP)
+    ways = [step for step, is_free in free.items() if is_free] or list(STEPS)
+    return STEPS[ways[int(rng.integers(len(ways)))]]

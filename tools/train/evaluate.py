@@ -146,7 +146,8 @@ def long_loop(tokenizer: FrameTokenizer, dynamics: GridDynamics, clips: Clips) -
     """How long the world stays with the game itself, in free runs of held-out episodes that are long enough.
 
     `right`: by tick, the share of runs in which the frame is the game's own; `right_if_held`: of the start frame held.
-    None where episodes are short.
+    `tiles_right`, `tiles_right_if_held`: in a world of tiles, the share of tiles that are. None where episodes are
+    short.
     """
     context = dynamics.config.window
     lengths = sorted((b - a for a, b in clips.episodes()), reverse=True)
@@ -164,10 +165,15 @@ def long_loop(tokenizer: FrameTokenizer, dynamics: GridDynamics, clips: Clips) -
     def share_right(made: Tensor, true: Tensor) -> float:
         return float(right(made, true).float().mean())
 
+    def tiles_right(made: Tensor, true: Tensor) -> float:
+        return float(tiles_alike(made, true, tokenizer.config.patch_px).float().mean())
+
+    tiles = {"tiles_right": dreamt, "tiles_right_if_held": start} if tokenizer.config.tiles else {}
     return {
         "rows": len(real), "psnr_db": by_tick(_psnr, dreamt), "copy_start_psnr_db": by_tick(_psnr, start),
         "right": by_tick(share_right, dreamt), "right_if_held": by_tick(share_right, start),
         "edge_energy": by_tick(lambda a, b: _edges(a) / max(_edges(b), 1e-9), dreamt),
+        **{name: by_tick(tiles_right, made) for name, made in tiles.items()},
     }  # fmt: skip
 
 
@@ -175,6 +181,12 @@ def right(made: Tensor, real: Tensor) -> Tensor:
     """Which frames `(rows, h, w, 3)` are the game's own, `(rows,)` bool."""
     near = (made.int() - real.int()).abs().amax(-1) <= APART_LEVELS
     return near.flatten(1).float().mean(1) >= RIGHT_SHARE
+
+
+def tiles_alike(made: Tensor, real: Tensor, tile_px: int) -> Tensor:
+    """Which tiles of frames `(n, h, w, 3)` are the same to the last pixel, `(n, h / tile_px, w / tile_px)` bool."""
+    same = (made == real).all(-1)
+    return same.unflatten(2, (-1, tile_px)).unflatten(1, (-1, tile_px)).all(4).all(2)
 
 
 def _psnr(made: Tensor, real: Tensor) -> float:

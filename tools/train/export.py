@@ -112,7 +112,7 @@ def world_text(name: str, trained: Trained, weights: list[str]) -> str:
             "sizes": {
                 "patch_px": frames.patch_px, "channels": frames.channels, "refine_width": frames.refine_width,
                 "refine_blocks": frames.refine_blocks, "width": grid.width, "layers": grid.layers,
-                "heads": grid.heads, "window": grid.window,
+                "heads": grid.heads, "window": grid.window, **({"tiles": frames.tiles} if frames.tiles else {}),
             },
             "exclusive": [list(group) for group in controls.exclusive],
         },
@@ -138,6 +138,16 @@ def card(name: str, trained: Trained, weights: list[str], folder: Path) -> str:
     (head, *rest) = [f"| {title} | {' | '.join(cells)} |" for title, cells in lines]
     table = "\n".join([head, "|---" * (len(steps) + 1) + "|", *rest])
     files = "\n".join(f"| `{n}` | {(folder / n).stat().st_size / 2**20:.2f} MiB |" for n in weights)
+    size = f"{frames.patch_px}x{frames.patch_px}"
+    tokenizer = (
+        f"PCA of {size} patches, {frames.channels} numbers each, {frames.tokens} tokens a\nframe, with a convolutional "
+        "refiner"
+    )
+    if frames.tiles:
+        tokenizer = (
+            f"{frames.tokens} tokens a frame, each the code of one of {frames.tiles} tiles of {size} px,\n"
+            f"{frames.channels} numbers long"
+        )
     return f"""# Model card: {name}
 
 {frames.width_px}x{frames.height_px} pixels, {source.tick_hz} ticks a second, trained on {source.origin}.
@@ -148,8 +158,7 @@ def card(name: str, trained: Trained, weights: list[str], folder: Path) -> str:
 
 {json.dumps({k: v for k, v in story.items() if k != "command"}, indent=2)}
 
-Tokenizer: PCA of {frames.patch_px}x{frames.patch_px} patches, {frames.channels} numbers each, {frames.tokens} tokens a
-frame, with a convolutional refiner. Dynamics: block-causal transformer, {parameters:.2f} M parameters, width
+Tokenizer: {tokenizer}. Dynamics: block-causal transformer, {parameters:.2f} M parameters, width
 {grid.width}, {grid.layers} layers, {grid.window} remembered frames; it predicts what is to be added to
 {"a ridge regression" if grid.base == "ridge" else "the last frame"}.
 

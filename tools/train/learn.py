@@ -59,7 +59,7 @@ def learn_world(run: Run, source: Source, train: Clips, held: Clips, story: dict
     watch = Watch(tokenizer, held, work / "strips")
     leash = Leash.if_long(plan, tokenizer, latents, train)
     speed = learn_motion(
-        learner, Lessons.of(latents, train, plan.ticks), plan, work, watch=watch, part=run.part, let_go=leash
+        learner, Lessons.of(latents, train, plan.ticks, tokenizer), plan, work, watch=watch, part=run.part, let_go=leash
     )
     say(f"dynamics: {learner.step} steps, {speed.words()}")
     seen = learner.step * speed.frames_per_step

@@ -14,7 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
-from model.frames import FrameConfig, FrameTokenizer, PatchPca, fill, fit_patches, patches_of
+from model.frames import (
+    FrameConfig,
+    FrameTokenizer,
+    PatchPca,
+    distinct_patches,
+    fill,
+    fill_tiles,
+    fit_patches,
+    patches_of,
+)  # fmt: skip
+from runtime.core import NextframeError
 from tools.train import checkpoint
 from tools.train.budget import Plan
 from tools.train.clips import Clips
@@ -27,8 +37,12 @@ ENOUGH_MOVING_DB = 24.0
 that is played."""
 PERFECT_DB = 45.0
 """Where the closed form alone is so good, of the whole and of what moves, a refiner has next to nothing to do."""
+CODE, FEW_TILES = 32, 256
+"""Numbers in a tile's code; twice as many where there are more tiles than that."""
 PERFECT_SHARE = 0.2
 """Of its time is enough then; the dynamics get the rest."""
+MAX_DISTINCT = 2048
+"""Different tiles; a picture that has more is none of tiles."""
 MOVING_LEVELS = 8
 ASKED_PAIRS = 400
 CHOICES = (16, 24, 32, 48, 64, 96)
@@ -40,6 +54,8 @@ LONGEST_STEP_S = 5.0
 
 def learn_tokenizer(clips: Clips, plan: Plan, folder: Path, device: str, *, part: Part | None = None) -> FrameTokenizer:
     """Resumable. The frames are `(n, height, width, 3)` uint8. Raises `PartOverError` where the part ends before."""
+    if plan.tiled:
+        return learn_tiles(clips, plan, folder, device)
     height, width = clips.frames.shape[1:3]
     stored = checkpoint.load(folder / "tokenizer.checkpoint", device)
     rng, perfect = np.random.default_rng(1), False
@@ -68,6 +84,23 @@ def learn_tokenizer(clips: Clips, plan: Plan, folder: Path, device: str, *, part
     with bar("tokenizer", seconds, spent) as progress:
         _refine(tokenizer, clips, seconds, folder, (progress, spent, stored, part or Part()))
     return tokenizer.eval().requires_grad_(False)
+
+
+def learn_tiles(clips: Clips, plan: Plan, folder: Path, device: str) -> FrameTokenizer:
+    """All in closed form, in seconds: so there is nothing to resume. NextframeError where these are no tiles."""
+    began_s, (height, width) = time.monotonic(), clips.frames.shape[1:3]
+    patches = distinct_patches(torch.from_numpy(clips.frames), plan.patch_px, MAX_DISTINCT)
+    if patches is None:
+        raise NextframeError(
+            f"--tiles {plan.patch_px}: expected at most {MAX_DISTINCT} different squares of {plan.patch_px} px in all "
+            "frames, got more; this is no picture of such tiles: leave the option out, or give the --size they have"
+        )
+    channels = CODE if len(patches) <= FEW_TILES else 2 * CODE
+    tokenizer = FrameTokenizer(FrameConfig(height, width, plan.patch_px, channels, 4, 0, len(patches)))
+    fill_tiles(tokenizer, patches)
+    say(f"tokenizer: {len(patches)} tiles of {plan.patch_px} px, each a code of {channels} numbers")
+    checkpoint.save(folder / "tokenizer.checkpoint", {"seconds": time.monotonic() - began_s})
+    return tokenizer.to(device).eval().requires_grad_(False)
 
 
 def enough_channels(pca: PatchPca, clips: Clips, patch_px: int, most: int) -> int:

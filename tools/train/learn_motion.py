@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.frames import FrameTokenizer
 from model.grid import GridConfig, GridDynamics
 from tools.train import checkpoint
 from tools.train.budget import Plan
@@ -85,19 +86,25 @@ class Batch:
 class Lessons:
     """Latents of all training frames `(n, latent_dim)`, their conditions, and where a sequence may begin.
 
-    `change`: the root mean square of what a number changes by from frame to frame.
+    `change`: the root mean square of what a number changes by from frame to frame. `settle`: what memory makes of a
+    frame that was said, where that is more than keeping it in bounds.
     """
 
     latents: Tensor
     conditions: Tensor
     starts: Tensor
     change: float
+    settle: Callable[[Tensor], Tensor] | None = None
 
     @classmethod
-    def of(cls, latents: Tensor, clips: Clips, ticks: int) -> Lessons:
+    def of(cls, latents: Tensor, clips: Clips, ticks: int, tokenizer: FrameTokenizer | None = None) -> Lessons:
+        """Of a world of tiles (`tokenizer` says so) memory holds real tiles only, if sometimes wrong ones: no noise."""
         pairs = torch.from_numpy(clips.windows(2))[:4000]
         change = float((latents[pairs + 1] - latents[pairs]).square().mean().sqrt())
-        return cls(latents, torch.from_numpy(clips.conditions), torch.from_numpy(clips.windows(ticks)), change)
+        conditions, starts = torch.from_numpy(clips.conditions), torch.from_numpy(clips.windows(ticks))
+        if tokenizer is not None and tokenizer.config.tiles:
+            return cls(latents, conditions, starts, 0.0, tokenizer.canonical)
+        return cls(latents, conditions, starts, change)
 
     def batch(self, number: int, size: int, ticks: int, device: str) -> Batch:
         """`size` true sequences; the same for the same number."""
@@ -111,7 +118,7 @@ class Lessons:
 
 def lesson_loss(
     dynamics: Any, config: GridConfig, batch: Batch, change: float, own_share: float,
-    *, precision: torch.dtype = torch.bfloat16,
+    *, precision: torch.dtype = torch.bfloat16, settle: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
     """One training loss. Pass 1 without gradient gives guesses; pass 2 learns with them in history and estimate."""
     clean, conditions, shape, device = batch.clean, batch.conditions, batch.shape, batch.clean.device
@@ -132,7 +139,7 @@ def lesson_loss(
         swap = torch.rand(shape, device=device) < own_share * (torch.rand(shape[0], 1, device=device) < 0.7)
         swap[:, 0] = False
         swap &= ~batch.own[:, None]
-        history = torch.where(swap[..., None], guess, history)
+        history = torch.where(swap[..., None], guess if settle is None else settle(guess), history)
     known = (tau > 0) & (torch.rand(shape, device=device) < 0.9)
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         predicted = dynamics(
@@ -241,7 +248,7 @@ def learn_motion(
                 if own is None or learner.step % OWN_RUNS_EVERY == 0:
                     own = let_go(learner.average, learner.step)
                 batch = batch.with_own(own, OWN_RUNS_SHARE, learner.step)
-            loss = update(learner, network, (batch, lessons.change), (MUON_RATE, plan.rate), share)
+            loss = update(learner, network, (batch, lessons), (MUON_RATE, plan.rate), share)
             taken_s = time.monotonic() - began_s
             learner.spent_s += awake(taken_s, speed) if number >= UNTIMED_STEPS else min(taken_s, COMPILING_AT_MOST_S)
             if number >= UNTIMED_STEPS and awake(taken_s, speed) == taken_s:
@@ -272,7 +279,7 @@ def rate_at(step: int, part: float) -> float:
 
 
 def update(
-    learner: Learner, network: Any, lesson: tuple[Batch, float], rates: tuple[float, ...], part: float,
+    learner: Learner, network: Any, lesson: tuple[Batch, Lessons], rates: tuple[float, ...], part: float,
     *, precision: torch.dtype = torch.bfloat16,
 ) -> float:  # fmt: skip
     """One step. `part`: of the training time has passed. Returns the loss."""
@@ -280,7 +287,10 @@ def update(
         for group in optimiser.param_groups:
             group["lr"] = rate * rate_at(learner.step, part)
     own_share = 0.0 if part < OWN_FROM else min(0.5, (part - OWN_FROM) * 2)
-    loss = lesson_loss(network, learner.dynamics.config, *lesson, own_share, precision=precision)
+    batch, lessons = lesson
+    loss = lesson_loss(
+        network, learner.dynamics.config, batch, lessons.change, own_share, precision=precision, settle=lessons.settle
+    )
     learner.dynamics.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(learner.dynamics.parameters(), 1.0)

@@ -29,6 +29,8 @@ TRUE_TICKS = 4
 FREE_TICKS = 20
 """Ticks of a run beyond those of a lesson. Much later it has gone elsewhere, and the true frame is no answer to it."""
 RUNS = 24
+LEFT_SHARE = 0.1
+"""Of the tiles of a frame are wrong: such a run has left the recorded one."""
 
 
 @dataclass(frozen=True)
@@ -94,4 +96,14 @@ class Leash:
                 job.step()
             generator.commit(job.finish(), condition)
             own.append(generator.last.cpu())
-        return OwnRuns(torch.stack(own, 1), targets, conditions)
+        return OwnRuns(put_back(self.tokenizer.to("cpu"), torch.stack(own, 1), targets), targets, conditions)
+
+
+def put_back(tokenizer: FrameTokenizer, own: Tensor, targets: Tensor) -> Tensor:
+    """In a world of tiles it is plain when a run `(runs, ticks, latent_dim)` has left the recorded one, as by a step
+    that was taken here and not there: from then on it remembers what was true. Other worlds' runs stay as they are."""
+    if not tokenizer.config.tiles:
+        return own
+    wrong = (tokenizer.nearest(own) != tokenizer.nearest(targets)).float().mean(-1)
+    left = (wrong > LEFT_SHARE).cumsum(1) > 0
+    return torch.where(left[..., None], targets, own)

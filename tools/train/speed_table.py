@@ -122,9 +122,7 @@ def prepare(variant: Variant, device: str, budget_s: float) -> tuple[Callable[[i
 
     def step(number: int) -> None:
         batch = lessons.batch(number, size, plan.ticks, device)
-        motion.update(
-            learner, network, (batch, lessons.change), (motion.MUON_RATE, plan.rate), 0.5, precision=precision
-        )
+        motion.update(learner, network, (batch, lessons), (motion.MUON_RATE, plan.rate), 0.5, precision=precision)
 
     return step, size * plan.ticks, flop
 
