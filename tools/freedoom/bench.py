@@ -17,7 +17,7 @@ from torch import Tensor
 from model.generator import Generator
 from tools.circuit.measures import Image
 from tools.drive.evaluate import denoised, pictures
-from tools.freedoom.measure import Script
+from tools.freedoom.script import Script
 from tools.freedoom.shots import HEIGHT_PX, WIDTH_PX, KeepGame
 from tools.freedoom.walks import CONDITION_DIM, HELD_OUT_SEED, anywhere
 from worlds.freedoom import world as keep

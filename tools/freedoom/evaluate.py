@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Table
 
 from model.place_view import POSITION_SCALE_UNITS
+from runtime.core import NextframeError
 from tools.circuit.measures import Image, edge_energy, psnr_db, squared_error, visible_change
 from tools.drive.evaluate import denoised, pictures, save_film
 from tools.freedoom.bench import PAST_TICKS, KeepBench, bench_of, told
-from tools.freedoom.measure import looks, staying, turn_around, turning
 from tools.freedoom.returns import SHOWN_PX, away_and_back, lamps_remembered
+from tools.freedoom.script import looks
 from tools.freedoom.walks import CONDITION_DIM, HELD_OUT_SEED, Players, condition, in_walls
 from worlds.freedoom import world as keep
 
@@ -50,7 +51,14 @@ GATES = {
 
 
 def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict[str, Any]:
-    """Measure everything; `quick` takes a quarter of the samples. Writes JSON to `out` if given."""
+    """Measure everything; `quick` takes a quarter of the samples. Writes JSON to `out` if given. NextframeError without
+    the game."""
+    try:
+        from tools.freedoom.measure import staying, turn_around, turning
+    except ImportError as error:
+        raise NextframeError(
+            f"eval freedoom is measured beside the game itself: pip install 'nextframe[freedoom]' ({error})"
+        ) from error
     rows, long = (4, 1000) if quick else (16, 10_000)
     strip = None if out is None else STRIP
     with torch.inference_mode(), bench_of(folder, rows) as bench:

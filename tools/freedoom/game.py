@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from runtime.core import NextframeError
 from tools.freedoom.room import RAIL_UNITS, ROOM, room_wad
+from tools.freedoom.script import AXES
 
 ENV_ID = "Freedoom-v0"
 TICS_HZ = 35
-AXES = ("look_x", "move_x", "move_y")
 ATTACK = "attack"
 SCENARIOS = (ROOM, "my_way_home", "health_gathering", "health_gathering_supreme", "take_cover", "defend_the_center")
 SETTLE_TICS = 8

@@ -14,7 +14,6 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,11 @@ from model.grid_generator import GridGenerator
 from runtime.config import world_info
 from runtime.core import NextframeError
 from runtime.registry import find_world
-from tools.freedoom.game import ATTACK, AXES, Freedoom, pace_of
+from tools.freedoom.game import ATTACK, Freedoom, pace_of
 from tools.freedoom.pictures import db, edges, legible, shifts, turned_px
 from tools.freedoom.recipe import TICS_A_TICK
 from tools.freedoom.room import ROOM
+from tools.freedoom.script import AXES, Script, looks
 from tools.train.clips import Resizer
 from tools.train.evaluate import HeldOut, free_run
 from tools.train.show import film_strip
@@ -46,21 +46,6 @@ TURNS = 5
 QUARTER_DEGREES, HALF_DEGREES = 90, 180
 GATE_TICKS, EDGE_GATE, GAIN_GATE = 100, 0.4, 0.7
 """Before a longer run is worth its time: so much of the edges, and of the turning, after so many free ticks."""
-
-
-@dataclass(frozen=True)
-class Script:
-    """`actions`: `(ticks, 3)` of -1..1 in the order of `AXES`, of which the first `context` are true in the dream."""
-
-    actions: NDArray[np.float32]
-    context: int
-
-
-def looks(values: list[float]) -> NDArray[np.float32]:
-    """Turning on the spot."""
-    actions = np.zeros((len(values), len(AXES)), np.float32)
-    actions[:, 0] = values
-    return actions
 
 
 def play(script: Script, rows: int, size_px: tuple[int, int], scenario: str) -> NDArray[np.uint8]:
