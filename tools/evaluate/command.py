@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from runtime.core import NextframeError
 from runtime.registry import WorldFolder, load_world
 from tools.evaluate.page import write_page
 from tools.evaluate.sections import FULL, QUICK, Films, evaluate_pair, gates, print_sections
+from tools.evaluate.subjects import Pair
 from tools.evaluate.worlds import pair_of
 
 SCHEMA = "nextframe.eval/1"
@@ -30,9 +32,15 @@ def evaluate_world(found: WorldFolder, out: Path | None, *, quick: bool, full: b
     """
     path = out or (Path("out/eval_quick.json") if quick else found.path / "eval.json")
     path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(pair_of(found)) if full else nullcontext() as pair:
+        return _evaluate(found, path, pair, quick=quick, html=html)
+
+
+def _evaluate(found: WorldFolder, path: Path, pair: Pair | None, *, quick: bool, html: Path | None) -> int:
+    """`pair`: what the full sections measure; it is there before the gates, and nobody hears late what is missing."""
     module = f"tools.{found.spec.kind}.evaluate"
     own = find_spec(f"tools.{found.spec.kind}") is not None and find_spec(module) is not None
-    if not own and not full:
+    if not own and pair is None:
         raise NextframeError(f"{found.name} has no gates of its own: expected a module {module}; ask for --full")
     if own:
         program: Any = import_module(module)
@@ -41,18 +49,17 @@ def evaluate_world(found: WorldFolder, out: Path | None, *, quick: bool, full: b
     else:
         report = bare_report(found, quick)
     films: Films = {}
-    if full:
-        report, films = add_full(found, report, path)
+    if pair is not None:
+        report, films = add_full(pair, report, path)
     return finish(report, films, html)
 
 
-def add_full(found: WorldFolder, report: dict[str, Any], path: Path) -> tuple[dict[str, Any], Films]:
+def add_full(pair: Pair, report: dict[str, Any], path: Path) -> tuple[dict[str, Any], Films]:
     """The report with the full sections, `full_gates` and `full_met`, written to `path`; and the pictures.
 
     A run that was stopped goes on with the drift sessions that are still to do: they are kept beside `path` until the
-    report is written. NextframeError: no teacher, or a file that cannot be written.
+    report is written. NextframeError: a file that cannot be written.
     """
-    pair = pair_of(found)
     kept = path.with_suffix(".drift.partial.json")
     sections, films = evaluate_pair(
         pair, QUICK if report["quick"] else FULL, kept=kept, identity=report["weights_sha256"], say=_say

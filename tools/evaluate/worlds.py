@@ -13,16 +13,20 @@ from tools.evaluate.subjects import Pair, WorldRows
 
 
 def pair_of(found: WorldFolder) -> Pair:
-    """NextframeError for a world without a teacher; WeightsError for one whose weights are missing."""
+    """NextframeError for a world without a teacher, or whose game is not installed; WeightsError for lost weights."""
     if found.spec.kind == "circuit":
         from tools.evaluate import circuit
 
         return circuit.pair(found.path)
+    if found.spec.kind == "freedoom":
+        from tools.evaluate import freedoom
+
+        return freedoom.pair(found.path)
     if found.spec.kind in ("drive", "toy"):
         return plain_pair(found.name, load_world(found), teacher_of(found))
     raise NextframeError(
-        f"{found.name}: expected a world with a teacher to measure it against (circuit, drive, toy), got a world of "
-        f"kind {found.spec.kind}; its eval.json says what was measured when it was trained"
+        f"{found.name}: expected a world with a teacher to measure it against (circuit, drive, freedoom, toy), got a "
+        f"world of kind {found.spec.kind}; its eval.json says what was measured when it was trained"
     )
 
 
