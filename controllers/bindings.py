@@ -47,13 +47,15 @@ class DeadZone:
 
 @dataclass(frozen=True)
 class Binding:
-    """One control that drives one action. `scale` has the sign of `invert` in it."""
+    """One control that drives one action. `scale` has the sign of `invert` in it. `label`: what a help text calls it,
+    the action's name if empty."""
 
     action: str
     control: str
     scale: float
     toggle: bool
     dead_zone: DeadZone
+    label: str = ""
 
     @property
     def analog(self) -> bool:
@@ -118,6 +120,7 @@ class _BindingModel(ConfigModel):
     invert: bool = False
     mode: Literal["hold", "toggle"] = "hold"
     deadzone: DeadZoneRange | None = None
+    label: str = Field(default="", max_length=24, pattern=r"^[^\t\n]*$")
 
     @field_validator("mode")
     @classmethod
@@ -193,6 +196,7 @@ def _read(path: Path, actions: ActionSpace | None, dead_zone: DeadZone | None) -
             -entry.scale if entry.invert else entry.scale,
             entry.mode == "toggle",
             DeadZone(*entry.deadzone) if entry.deadzone is not None else dead_zone,
+            entry.label,
         )
         use = _Use(entry.control, f"action {entry.action}", where(("bindings", index)), binding)
         bindings.append(use)

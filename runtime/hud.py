@@ -362,8 +362,11 @@ def quantised(width_px: int, unit_px: int) -> int:
 
 
 def key_label(control: str) -> str:
-    """What is written on the key: "key:left_shift" -> "Left Shift", "pad:a" -> "Pad A", "key:left" -> "left"."""
+    """What is written on the key: "key:left_shift" -> "Left Shift", "pad:a" -> "Pad A", "key:left" -> "left".
+    Moving the mouse is "Mouse"."""
     device, _, name = control.rpartition(":")
+    if device == "mouse" and name in {"dx", "dy"}:
+        return "Mouse"
     words = name.replace("_", " ")
     if device not in ("pad", "mouse") and words in ARROWS:
         return words

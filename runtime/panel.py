@@ -53,17 +53,19 @@ COMMAND_HELP = {
 def help_lines(found: WorldFolder, bindings: Bindings) -> tuple[str, ...]:
     """The controls of a world as `Hud` shows them: control, a tab, meaning."""
     lines = []
-    for name in found.spec.action_space().names():
+    actions = found.spec.action_space()
+    for name in actions.names():
         own = [b for b in bindings.bindings if b.action == name and b.control.startswith(("key:", "mouse:"))]
-        signs = {b.scale < 0 for b in own}
-        for negative in (True, False):
-            one = next((b for b in own if (b.scale < 0) == negative), None)
-            if one is not None:
-                plain = len(signs) == 1 or one.analog or one.control in ARROW_KEYS  # an arrow says which way
-                way = "" if plain else " −" if negative else " +"
-                lines.append(f"{one.control}\t{name.replace('_', ' ')}{way}")
+        both_ways = len({b.scale < 0 for b in own if not b.analog}) == 2
+        ways = [[b for b in own if not b.analog and (b.scale < 0) == negative] for negative in (True, False)]
+        for one in (way[0] for way in (*ways, [b for b in own if b.analog]) if way):
+            plain = not both_ways or one.analog or one.control in ARROW_KEYS  # an arrow says which way
+            sign = "" if plain else " −" if one.scale < 0 else " +"
+            lines.append(f"{one.control}\t{one.label or name.replace('_', ' ') + sign}")
     lines += [f"{control}\t{prompt}" for control, prompt in bindings.prompts.items()]
     for command, meaning in COMMAND_HELP.items():
+        if command == "prompt" and not actions.prompts:
+            continue
         control = next((c for c, bound in bindings.commands.items() if bound == command), None)
         if control is not None:
             lines.append(f"{control}\t{meaning}")

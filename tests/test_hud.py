@@ -170,9 +170,10 @@ def test_help_columns_keep_sections_together() -> None:
 
 
 def test_names_on_keys() -> None:
-    names = ("key:w", "key:left", "key:left_shift", "key:period", "key:left_bracket", "pad:a", "pad:left", "accelerate")
-    labels = ["W", "left", "Left Shift", ".", "[", "Pad A", "Pad Left", "Accelerate"]
-    assert [key_label(name) for name in names] == labels
+    names = ("key:w", "key:left", "key:left_shift", "key:period", "key:left_bracket", "accelerate")
+    assert [key_label(name) for name in names] == ["W", "left", "Left Shift", ".", "[", "Accelerate"]
+    others = ("pad:a", "pad:left", "mouse:dx", "mouse:left")
+    assert [key_label(name) for name in others] == ["Pad A", "Pad Left", "Mouse", "Mouse Left"]
     assert split_help("Driving") == ("", "Driving")
     assert split_help("key:p\tpause") == ("key:p", "pause")
 

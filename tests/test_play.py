@@ -276,6 +276,24 @@ def test_help_names_every_action_and_every_command() -> None:
     assert all(f"{control}\t" in text for control in ("key:p", "key:f9", "key:1", "key:escape"))
 
 
+def help_of(world: str) -> list[tuple[str, ...]]:
+    found = find_world(world)
+    own = found.path / "bindings.yaml"
+    bindings = load_bindings(found.spec.action_space(), own if own.exists() else None)
+    return [tuple(line.split("\t")) for line in help_lines(found, bindings)]
+
+
+def test_help_says_what_a_key_does_and_not_only_which_axis_it_moves() -> None:
+    lines = help_of("freedoom")
+    assert {("key:left", "turn left"), ("mouse:dx", "look"), ("key:q", "darken it")} <= set(lines)
+    assert ("key:left", "steer left") in help_of("circuit")
+
+
+def test_help_offers_a_prompt_only_where_the_world_knows_some() -> None:
+    assert "type a prompt" in dict(help_of("circuit")).values()
+    assert "type a prompt" not in dict(help_of("freedoom")).values()
+
+
 def test_the_panel_says_what_a_prompt_means_and_what_it_ignores() -> None:
     panel = circuit_panel()
     assert panel.understood("stormy midnight dragons") == "rain night   (unknown: dragons)"
