@@ -188,7 +188,7 @@ def run_of(**changes: Any) -> dict[str, Any]:
         "layout": [[0, 3], [3, 6]],
         "sessions": 2,
         "denoise_steps": 2,
-        "stage_ms": {"layers": [10, 10]},
+        "stage_ms": {"layers": [10, 10], "commit_layers": [0, 0]},
         "link": {"latency_ms": 0, "bytes": 100},
         "fps": 50.0,
         "latency_ms": 40.0,
@@ -214,18 +214,40 @@ def test_a_run_that_agrees_passes_and_one_that_does_not_is_noticed(tmp_path: Pat
     assert checked(tmp_path, run_of(latency_ms=60.0)) == 1
 
 
-def test_the_commit_pass_takes_from_the_rate_and_not_from_the_latency() -> None:
+@pytest.mark.parametrize(("later_ms", "slower_ms"), [(10, 15), (30, 35)])
+def test_a_commit_takes_from_the_rate_what_is_not_beside_the_next_tick(later_ms: float, slower_ms: float) -> None:
+    """The first stage's 5 + 10 ms always; of the second's what is longer than the first stage's next pass."""
+    plain = validate.compare(validate.Run.model_validate(run_of(sessions=1)))
+    costs = {"layers": [10, 10], "commit": 5, "commit_layers": [10, later_ms]}
+    commits = validate.compare(validate.Run.model_validate(run_of(sessions=1, stage_ms=costs)))
+    assert 1e3 / commits.fps == pytest.approx(1e3 / plain.fps + slower_ms)
+
+
+def test_a_commit_is_no_part_of_the_latency() -> None:
     plain = validate.compare(validate.Run.model_validate(run_of(sessions=1)))
     costs = {"layers": [10, 10], "commit": 5, "commit_layers": [10, 10]}
     commits = validate.compare(validate.Run.model_validate(run_of(sessions=1, stage_ms=costs)))
     assert commits.latency_ms == pytest.approx(plain.latency_ms)
-    assert 1e3 / commits.fps == pytest.approx(1e3 / plain.fps + 25)
+
+
+def test_a_picture_made_where_the_latent_comes_back_to_costs_no_hop_and_elsewhere_two_more() -> None:
+    costs = {"layers": [10, 10], "commit_layers": [0, 0], "decode": 7}
+    link = {"latency_ms": 1, "bytes": 100}
+    here, there = (
+        1e3 / validate.compare(validate.Run.model_validate(run_of(sessions=1, stage_ms=costs, link=link, **at))).fps
+        for at in ({"decodes_on": 0}, {"decodes_on": 1})
+    )
+    assert here == pytest.approx(2 * (10 + 1 + 10 + 1) + 7)
+    assert there == pytest.approx(here + 2)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"stage_ms": {"layers": [1]}}, "expected layers of 2 stages"),
+        ({"stage_ms": {"layers": [1], "commit_layers": [1, 1]}}, "expected layers of 2 stages"),
+        ({"stage_ms": {"layers": [1, 1], "commit_layers": []}}, "expected commit_layers of 2 stages, got 0"),
+        ({"stage_ms": {"layers": [1, 1]}}, "commit_layers"),
+        ({"decodes_on": 2}, "decodes_on: expected one of 2 stages"),
         ({"fps": 0}, "fps"),
         ({"sessions": 0}, "sessions"),
         ({"layout": []}, "layout"),

@@ -55,7 +55,11 @@ def measure_rig(spec: RigSpec, sessions: Sequence[int]) -> list[dict[str, Any]]:
             "device": "cpu" if spec.layer_wait_ms is None else "waiting",
             "denoise_steps": spec.passes,
             "sessions": many,
-            "stage_ms": {"layers": [stage["layers_ms"] for stage in results], "decode": results[-1]["decode_ms"]},
+            "stage_ms": {
+                "layers": [stage["layers_ms"] for stage in results],
+                "commit_layers": [0.0 for _ in results],
+                "decode": results[-1]["decode_ms"],
+            },
             "link": {"latency_ms": float(np.median(front["hops_ms"] or [0.0])), "bytes": spec.hop_bytes},
             **outcome,
         }

@@ -4,10 +4,11 @@
     python -m tools.plan.validate --measure OUT.json   measures small pipelines of gloo processes here, then compares
 
 A run is `{"layout": [[0, 3], [3, 6]], "sessions": S, "denoise_steps": n, "stage_ms": {...}, "link": {"latency_ms": ...,
-"bytes": ...}, "fps": ..., "latency_ms": ...}`; a file holds one or a list. `stage_ms`: `layers`, ms of one pass through
-the layers of each stage; and where there are any `condition`, `step`, `decode`, `commit`, and `commit_layers` by stage.
-Latency runs from the beginning of a tick to its picture at the first process. Stage costs must have been measured
-apart from the run: costs taken from the run would hold its waiting too, and prove nothing.
+"bytes": ...}, "fps": ..., "latency_ms": ...}`; a file holds one or a list. `stage_ms`: `layers` and `commit_layers`, ms
+of one pass and of a commit through the layers of each stage (no commit: zeros); and where there are any `condition`,
+`step`, `decode`, `commit`. `decodes_on`: the stage that makes the picture when the first asks it to; if not given, the
+last does before it answers. Latency runs from the beginning of a tick to its picture at the first process. Stage costs
+must have been measured apart from the run: costs taken from the run would hold its waiting too, and prove nothing.
 
 Exit codes: 0 every rate and latency is predicted within `TOLERANCE`, 1 not, 2 nothing could be compared.
 """
@@ -27,7 +28,7 @@ from pydantic import Field, ValidationError, model_validator
 from runtime.core import NextframeError
 from tools.plan.formula import length_ms
 from tools.plan.profile import Count, NotBelowZero, PlanError, PlanModel
-from tools.plan.simulate import Cycle, Traffic, Visit, simulate
+from tools.plan.simulate import Branch, Cycle, Traffic, Visit, simulate
 
 TOLERANCE = 0.15
 MAX_RUNS_BYTES = 1 << 22
@@ -35,11 +36,11 @@ MAX_RUNS_BYTES = 1 << 22
 
 class StageMs(PlanModel):
     layers: tuple[NotBelowZero, ...]
+    commit_layers: tuple[NotBelowZero, ...]
     condition: NotBelowZero = 0.0
     step: NotBelowZero = 0.0
     decode: NotBelowZero = 0.0
     commit: NotBelowZero = 0.0
-    commit_layers: tuple[NotBelowZero, ...] = ()
 
 
 class Hop(PlanModel):
@@ -55,6 +56,7 @@ class Run(PlanModel):
     layout: tuple[tuple[int, int], ...] = Field(min_length=1)
     sessions: Count
     denoise_steps: Count = 1
+    decodes_on: int | None = Field(None, ge=0)
     stage_ms: StageMs
     link: Hop = Hop(latency_ms=0.0)
     fps: float = Field(gt=0)
@@ -65,8 +67,11 @@ class Run(PlanModel):
     @model_validator(mode="after")
     def _one_cost_per_stage(self) -> Run:
         stages = len(self.layout)
-        if len(self.stage_ms.layers) != stages or len(self.stage_ms.commit_layers) not in {0, stages}:
-            raise ValueError(f"stage_ms: expected layers of {stages} stages, got {len(self.stage_ms.layers)}")
+        for name in ("layers", "commit_layers"):
+            if (got := len(getattr(self.stage_ms, name))) != stages:
+                raise ValueError(f"stage_ms: expected {name} of {stages} stages, got {got}")
+        if self.decodes_on is not None and self.decodes_on >= stages:
+            raise ValueError(f"decodes_on: expected one of {stages} stages, counted from 0, got {self.decodes_on}")
         return self
 
 
@@ -90,32 +95,39 @@ class Compared:
 
 
 def cycle_of_run(run: Run) -> Cycle:
-    """All passes through the stages, decode on the last, then the commit pass.
+    """All passes through the stages, decode, then the commit pass.
 
     A hop occupies who receives: gloo fetches a message when it is asked for, so a process that computes first and asks
-    then waits for the whole of it. (Messages that arrive beside the work, as over NVLink, occupy nobody.) The picture
-    is received by the first process right before it begins the session's next tick, so that is where its hop stands.
+    then waits for the whole of it. (Messages that arrive beside the work, as over NVLink, occupy nobody.) A pass ends
+    with the latent at the first process, which has the picture made. Where the last stage makes it before it answers,
+    its hop stands right before the session's next tick, since that is when it is received. A commit is sent off by the
+    first process, which goes on; the later stages do theirs beside its next tick.
     """
-    stages, cost, visits = len(run.layout), run.stage_ms, list[Visit]()
-    hop_ms = run.link.latency_ms if stages > 1 else 0.0
+    cost, visits = run.stage_ms, list[Visit]()
+    hop_ms = run.link.latency_ms if len(run.layout) > 1 else 0.0
 
-    def through(times_ms: Sequence[float]) -> None:
-        for stage, time_ms in enumerate(times_ms):
-            visits.append(Visit(stage, time_ms + (hop_ms if stage else 0.0)))
+    def through(times_ms: Sequence[float]) -> list[Visit]:
+        return [Visit(stage, time_ms + (hop_ms if stage else 0.0)) for stage, time_ms in enumerate(times_ms)]
 
-    visits.append(Visit(0, cost.condition))
+    asked = run.decodes_on is not None
     for step in range(run.denoise_steps):
-        visits.append(Visit(0, hop_ms + cost.step))
-        last = step == run.denoise_steps - 1
-        through((*cost.layers[:-1], cost.layers[-1] + last * cost.decode))
-    visits[-1] = replace(visits[-1], shows=True)
-    if cost.commit_layers:
-        visits.append(Visit(0, hop_ms + cost.commit))
-        through(cost.commit_layers)
-    return Cycle(_joined(visits))
+        before = cost.step + (cost.condition if step == 0 else 0.0) + (0.0 if asked and step == 0 else hop_ms)
+        visits += [Visit(0, before), *through(cost.layers)]
+    if run.decodes_on is None:
+        visits.append(Visit(len(run.layout) - 1, cost.decode))
+    elif run.decodes_on == 0:
+        visits.append(Visit(0, hop_ms + cost.decode))
+    else:
+        visits += [Visit(0, hop_ms), Visit(run.decodes_on, hop_ms + cost.decode), Visit(0, hop_ms)]
+    visits = _joined([*visits[:-1], replace(visits[-1], shows=True)])
+    if not any(cost.commit_layers):
+        return Cycle(tuple(visits))
+    first, *later = through(cost.commit_layers)
+    visits.append(Visit(0, (0.0 if asked else hop_ms) + cost.commit + first.service_ms))
+    return Cycle(tuple(visits), (Branch(len(visits) - 1, tuple(later)),) if later else ())
 
 
-def _joined(visits: Sequence[Visit]) -> tuple[Visit, ...]:
+def _joined(visits: Sequence[Visit]) -> list[Visit]:
     """Work that follows on the same process is not interrupted."""
     joined: list[Visit] = []
     for visit in visits:
@@ -124,7 +136,7 @@ def _joined(visits: Sequence[Visit]) -> tuple[Visit, ...]:
             joined[-1] = Visit(visit.resource, last.service_ms + visit.service_ms, shows=visit.shows)
         else:
             joined.append(visit)
-    return tuple(joined)
+    return joined
 
 
 def compare(run: Run) -> Compared:

@@ -5,8 +5,9 @@
     python -m tools.stages.bench --device cuda           # with a GPU: on it, beside it, and over several where they are
 
 Prints a table; the last line is one JSON document. `--out` keeps the runs in the form that `tools.plan.validate` reads.
-Stage costs are measured apart from the run, one pass after the other. Latency is from the beginning of a tick to its
-picture at the front. Nothing else runs beside it, so the rate is what the layout could reach.
+Stage costs are measured apart from the run, in turns with it, since the machine's own speed changes; every figure is a
+median. Latency is from the beginning of a tick to its picture at the front, and the rate is one over the time from tick
+to tick. Nothing else runs beside it, so the rate is what the layout could reach.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +36,9 @@ ON_ONE_GPU = (
 )  # fmt: skip
 """All of it on the GPU; half of the layers elsewhere, over gloo through the host; only the decoder there."""
 OVER_TWO_GPUS = "denoise:0-3@cuda:0, denoise:3-6@cuda:1, decode@cuda:1"
-WARM_TICKS, PINGS, PASSES = 40, 100, 30
+WARM_TICKS, PINGS, PASSES, TURNS = 40, 60, 30, 4
+REST_S = 0.002
+"""About as long as the front waits for the others in a pass."""
 
 
 def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circuit") -> dict[str, Any]:
@@ -46,20 +50,16 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
     try:
         inner: Any = world.inner
         generator = inner.stages
-        world.reset(0)
-        plan = TickPlan(steps, deadline_ns=0)
-        for _ in range(WARM_TICKS):
-            world.advance(Action(), plan).commit()
-        link = hop(generator)
-        latency_ms, began_ns = [], time.perf_counter_ns()
-        for _ in range(ticks):
-            tick_ns = time.perf_counter_ns()
-            result = inner.advance(Action(), plan)
-            latency_ms.append((time.perf_counter_ns() - tick_ns) / 1e6)
-            result.commit()
-        generator.stage_work()  # an answer of every stage: the last commit has gone through all of them
-        took_s = (time.perf_counter_ns() - began_ns) / 1e9
-        stage_ms = stage_costs(inner, steps)
+        costs, links = [], []
+        latency_ms, period_ms = list[float](), list[float]()
+        for _ in range(TURNS):
+            warm(world, steps)
+            links.append(hop(generator))
+            costs.append(stage_costs(inner, steps))
+            warm(world, steps)
+            shown, began = timed(inner, -(-ticks // TURNS), steps)
+            latency_ms += shown
+            period_ms += began
         layout = generator.layout
         opened = [generator.opened.bytes, *(part["bytes"] for part in generator.processes.opened)]
     finally:
@@ -68,16 +68,40 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
         "layout": [[part.first, part.end] for part in layout.intervals if part.layers],
         "sessions": 1,
         "denoise_steps": steps,
-        "stage_ms": stage_ms,
-        "link": link,
-        "fps": ticks / took_s,
+        "decodes_on": layout.decode,
+        "stage_ms": medians(costs),
+        "link": medians(links),
+        "fps": 1e3 / statistics.median(period_ms),
         "latency_ms": statistics.median(latency_ms),
     }
     ranked = sorted(latency_ms)
     return {
-        "run": run, "stages": str(layout), "ticks": ticks, "latency_p99_ms": ranked[int(0.99 * (len(ranked) - 1))],
-        "weights_bytes": opened,
+        "run": run, "stages": str(layout), "ticks": len(period_ms), "weights_bytes": opened,
+        "latency_p99_ms": ranked[int(0.99 * (len(ranked) - 1))],
     }  # fmt: skip
+
+
+def warm(world: Any, steps: int) -> None:
+    """From the beginning, until the memory is full."""
+    world.reset(0)
+    for _ in range(WARM_TICKS):
+        world.advance(Action(), TickPlan(steps, deadline_ns=0)).commit()
+
+
+def timed(world: Any, ticks: int, steps: int) -> tuple[list[float], list[float]]:
+    """From the beginning of each tick to its picture, and to the next tick, ms."""
+    plan, latency_ms, began_ns = TickPlan(steps, deadline_ns=0), [], [time.perf_counter_ns()]
+    for _ in range(ticks):
+        result = world.advance(Action(), plan)
+        latency_ms.append((time.perf_counter_ns() - began_ns[-1]) / 1e6)
+        result.commit()
+        began_ns.append(time.perf_counter_ns())
+    return latency_ms, [(after - before) / 1e6 for before, after in pairwise(began_ns)]
+
+
+def medians(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of documents with the same numbers, or lists of them, under each name."""
+    return {name: np.median([one[name] for one in found], axis=0).tolist() for name in found[0]}
 
 
 def layouts_for(device: str, gpus: int) -> tuple[list[StageChoice], list[dict[str, str]]]:
@@ -94,8 +118,8 @@ def stage_costs(world: Any, steps: int) -> dict[str, Any]:
     """What a tick's parts take, ms, each measured apart and in the order in which a tick has them; the memory is full.
 
     What is around the layers is a tick of the world itself with the layers left out, of one and of `steps` denoise
-    steps. Passes are timed after a picture was decoded, with caches as cold as in a tick. What the session remembers is
-    not of use afterwards.
+    steps. Passes are timed after a picture was decoded, with caches as cold as in a tick, and after a rest where in a
+    tick the process waits for the others: it is slower then. What the session remembers is not of use afterwards.
     """
     import torch
 
@@ -108,12 +132,12 @@ def stage_costs(world: Any, steps: int) -> dict[str, Any]:
     def draw() -> None:
         generator.tokenizer.decode(latent)
 
-    with layers_left_out(generator):
-        one_ms, commit_ms = tick_ms(world, 1)
-        all_ms, _ = tick_ms(world, world.info.ladder[-1])
+    with layers_left_out(generator) as rested:
+        one_ms, commit_ms = tick_ms(world, 1, rested)
+        all_ms, _ = tick_ms(world, world.info.ladder[-1], rested)
     step_ms = max(0.0, all_ms - one_ms) / (world.info.ladder[-1] - 1)
     with torch.inference_mode():
-        own = front_passes(generator, latent, condition, draw)
+        own = front_passes(generator, latent, condition, draw, steps)
         others = stage_passes(generator, draw, steps, own.gather_ms)
     return {
         "layers": [own.layers_ms, *(other.layers_ms + other.gather_ms / steps for other in others)],
@@ -130,13 +154,34 @@ class Passes(NamedTuple):
     gather_ms: float
 
 
+class Rest:
+    """Waiting in place of the other processes. `taken_ms`: so far."""
+
+    def __init__(self, processes: int) -> None:
+        self._s = REST_S if processes > 1 else 0.0
+        self.taken_ms = 0.0
+
+    def __call__(self) -> None:
+        if self._s:
+            began_ns = time.perf_counter_ns()
+            time.sleep(self._s)
+            self.taken_ms += (time.perf_counter_ns() - began_ns) / 1e6
+
+
 @contextmanager
-def layers_left_out(generator: Any) -> Iterator[None]:
-    """Ticks of all that is around the layers: no layers, no ring, no picture."""
-    c = generator.tokenizer.config
+def layers_left_out(generator: Any) -> Iterator[Rest]:
+    """Ticks of all that is around the layers: no layers, no ring but a rest, no picture."""
+    from model.stage_link import Command
+
+    c, rest = generator.tokenizer.config, Rest(generator.layout.ring)
     blank = np.zeros((generator.last.shape[0], c.height_px, c.width_px, 3), np.uint8)
 
     def same(tokens: Any, *_: Any) -> Any:
+        return tokens
+
+    def waited(tokens: Any, _: Any, command: Command) -> Any:
+        if command == Command.DENOISE:
+            rest()
         return tokens
 
     def picture(_: Any) -> Any:
@@ -145,32 +190,32 @@ def layers_left_out(generator: Any) -> Iterator[None]:
         return torch.from_numpy(blank)
 
     put = [(generator.front_layers, "denoise", same), (generator.front_layers, "commit", same),
-           (generator.ring, "through", same), (generator, "decode", picture)]  # fmt: skip
+           (generator.ring, "through", waited), (generator, "decode", picture)]  # fmt: skip
     for owner, name, instead in put:
         setattr(owner, name, instead)
     try:
-        yield
+        yield rest
     finally:
         for owner, name, _ in put:
             delattr(owner, name)  # the class has it still
 
 
-def tick_ms(world: Any, steps: int) -> tuple[float, float]:
-    """Of a tick up to its picture, and of its commit, medians."""
+def tick_ms(world: Any, steps: int, rested: Rest) -> tuple[float, float]:
+    """Of a tick up to its picture, without its rests, and of its commit, medians."""
     plan, made, committed = TickPlan(steps, deadline_ns=0), [], []
     for _ in range(PASSES):
-        began_ns = time.perf_counter_ns()
+        rest_ms, began_ns = rested.taken_ms, time.perf_counter_ns()
         result = world.advance(Action(), plan)
         shown_ns = time.perf_counter_ns()
         result.commit()
-        made.append((shown_ns - began_ns) / 1e6)
+        made.append((shown_ns - began_ns) / 1e6 - (rested.taken_ms - rest_ms))
         committed.append((time.perf_counter_ns() - shown_ns) / 1e6)
     return statistics.median(made), statistics.median(committed)
 
 
-def front_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[], object]) -> Passes:
+def front_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[], object], steps: int) -> Passes:
     """The front gathers when a job begins, which is not counted again in its passes."""
-    layers = generator.front_layers
+    layers, rest = generator.front_layers, Rest(generator.layout.ring)
     known = generator.known(condition)
     x, gates = generator.dynamics.noisy_tokens(latent, latent, known), generator.gates_at(condition, (0.0,))[0][0][0]
 
@@ -178,15 +223,21 @@ def front_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[],
         layers.forget_past()
         layers.past()
 
-    passes: list[float] = []
-    commits: list[float] = []
+    def taken_ms(work: Callable[[Any, Any], object]) -> float:
+        began_ns = time.perf_counter_ns()
+        work(x, gates)
+        return (time.perf_counter_ns() - began_ns) / 1e6
+
+    passes, commits = list[float](), list[float]()
     for _ in range(PASSES):
-        draw()
         gather()
-        for taken, work in ((passes, layers.denoise), (commits, layers.commit)):
-            began_ns = time.perf_counter_ns()
-            work(x, gates)
-            taken.append((time.perf_counter_ns() - began_ns) / 1e6)
+        a_tick_ms = 0.0
+        for _ in range(steps):
+            a_tick_ms += taken_ms(layers.denoise)
+            rest()
+        passes.append(a_tick_ms / steps)
+        draw()
+        commits.append(taken_ms(layers.commit))
     return Passes(statistics.median(passes), statistics.median(commits), median_ms(gather))
 
 
