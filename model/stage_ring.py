@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,10 +98,17 @@ class StageRing:
             message = self._message
             message.tokens.copy_(tokens)
             message.gates.copy_(gates)
-            self._send(command)
             if command == Command.COMMIT:
+                self._send(command)
                 return tokens
-            return self._receive(message.tokens).to(tokens.device, copy=True)
+            ranks = self._addressed(command)
+
+            def once_around(link: Link) -> None:  # one errand: every change of threads costs a wake-up
+                self._given(link, ranks)
+                link.receive(message.tokens, link.previous)
+
+            self._guarded(once_around)
+            return message.tokens.to(tokens.device, copy=True)
 
     def tell(self, command: Command, argument: int = 0, latent: Tensor | None = None) -> None:
         """A command to every stage that it concerns. Answers, if any, come as bulk."""
@@ -138,11 +145,20 @@ class StageRing:
         return self._lock
 
     def _send(self, command: Command, argument: int = 0) -> None:
+        ranks = self._addressed(command, argument)
+        self._guarded(lambda link: self._given(link, ranks))
+
+    def _addressed(self, command: Command, argument: int = 0) -> list[int]:
+        """The message is ready to go; to whom."""
         self._number += 1
         self._message.header = Header(command, argument, self._number)
-        for rank in self._first_to_hear(command):
-            self.bytes_sent += self._message.whole.nbytes
-            self._guarded(lambda link, r=rank: link.send(self._message.whole, r))
+        ranks = self._first_to_hear(command)
+        self.bytes_sent += self._message.whole.nbytes * len(ranks)
+        return ranks
+
+    def _given(self, link: Link, ranks: list[int]) -> None:
+        for rank in ranks:
+            link.send(self._message.whole, rank)
 
     def _first_to_hear(self, command: Command) -> list[int]:
         """The next one, who hands it on; a process that only decodes hears nothing else than when and its end."""
@@ -150,9 +166,6 @@ class StageRing:
         if decoder is None or command not in {Command.DECODE, Command.STOP}:
             return after
         return [decoder] if command == Command.DECODE else [*after, decoder]
-
-    def _receive(self, tensor: Tensor) -> Tensor:
-        return cast(Tensor, self._guarded(lambda link: link.receive(tensor, link.previous)))
 
     def _guarded(self, action: Any) -> Any:
         """Whatever a broken link raises becomes the fault that broke it."""
