@@ -115,15 +115,13 @@ def layouts_for(device: str, gpus: int) -> tuple[list[StageChoice], list[dict[st
 
 
 def stage_costs(world: Any, steps: int) -> dict[str, Any]:
-    """What a tick's parts take, ms, each measured apart and in the order in which a tick has them; the memory is full.
-
-    What is around the layers is a tick of the world itself with the layers left out, of one and of `steps` denoise
-    steps. Passes are timed after a picture was decoded, with caches as cold as in a tick, and after a rest where in a
-    tick the process waits for the others: it is slower then. What the session remembers is not of use afterwards.
+    """What a tick's parts take, ms, each stage measured apart from the others and as it works in a tick: what the front
+    does, with a rest in place of the other processes; what they do, after the front has done its own. The memory is
+    full. What the session remembers is not of use afterwards.
     """
     import torch
 
-    generator = world.stages
+    generator, top = world.stages, world.info.ladder[-1]
     condition = generator.to_condition([0.0] * generator.config.condition_dim)
     job = generator.start(condition, 0, steps)
     job.step()
@@ -132,18 +130,27 @@ def stage_costs(world: Any, steps: int) -> dict[str, Any]:
     def draw() -> None:
         generator.tokenizer.decode(latent)
 
-    with layers_left_out(generator) as rested:
-        one_ms, commit_ms = tick_ms(world, 1, rested)
-        all_ms, _ = tick_ms(world, world.info.ladder[-1], rested)
-    step_ms = max(0.0, all_ms - one_ms) / (world.info.ladder[-1] - 1)
+    with front_alone(generator) as spent:
+        one, whole = (front_tick(world, count, spent) for count in (1, top))
+    step_ms = max(0.0, whole.around_ms - one.around_ms) / (top - 1)
     with torch.inference_mode():
-        own = front_passes(generator, latent, condition, draw, steps)
-        others = stage_passes(generator, draw, steps, own.gather_ms)
+        others = stage_passes(generator, latent, condition, draw, steps)
+        decode_ms = whole.decode_ms if generator.layout.decode == 0 else median_ms(draw)
     return {
-        "layers": [own.layers_ms, *(other.layers_ms + other.gather_ms / steps for other in others)],
-        "condition": max(0.0, one_ms - step_ms), "step": step_ms, "decode": median_ms(draw), "commit": commit_ms,
-        "commit_layers": [own.commit_ms, *(other.commit_ms for other in others)],
+        "layers": [whole.layers_ms / top, *(other.layers_ms + other.gather_ms / steps for other in others)],
+        "condition": max(0.0, whole.around_ms - top * step_ms), "step": step_ms, "decode": decode_ms,
+        "commit": whole.commit_ms, "commit_layers": [whole.commit_layers_ms, *(other.commit_ms for other in others)],
     }  # fmt: skip
+
+
+class FrontTick(NamedTuple):
+    """A tick of the front alone, medians, ms. `around_ms`: of what is neither layers nor picture, up to the picture."""
+
+    layers_ms: float
+    decode_ms: float
+    around_ms: float
+    commit_layers_ms: float
+    commit_ms: float
 
 
 class Passes(NamedTuple):
@@ -154,116 +161,98 @@ class Passes(NamedTuple):
     gather_ms: float
 
 
-class Rest:
-    """Waiting in place of the other processes. `taken_ms`: so far."""
-
-    def __init__(self, processes: int) -> None:
-        self._s = REST_S if processes > 1 else 0.0
-        self.taken_ms = 0.0
-
-    def __call__(self) -> None:
-        if self._s:
-            began_ns = time.perf_counter_ns()
-            time.sleep(self._s)
-            self.taken_ms += (time.perf_counter_ns() - began_ns) / 1e6
-
-
 @contextmanager
-def layers_left_out(generator: Any) -> Iterator[Rest]:
-    """Ticks of all that is around the layers: no layers, no ring but a rest, no picture."""
+def front_alone(generator: Any) -> Iterator[dict[str, float]]:
+    """Ticks in which the other processes are only waited for, for `REST_S`, and the memory stays as it was. How long
+    each part of the front took, in all, stands under its name: `layers`, `commit_layers`, `decode`, `rest`."""
     from model.stage_link import Command
 
-    c, rest = generator.tokenizer.config, Rest(generator.layout.ring)
+    c, layers = generator.tokenizer.config, generator.front_layers
+    spent = dict.fromkeys(("layers", "commit_layers", "decode", "rest"), 0.0)
     blank = np.zeros((generator.last.shape[0], c.height_px, c.width_px, 3), np.uint8)
+    whole, alone = generator.decode, generator.layout.ring == 1
 
-    def same(tokens: Any, *_: Any) -> Any:
+    def timed_as(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            began_ns = time.perf_counter_ns()
+            try:
+                return work(*given)
+            finally:
+                spent[name] += (time.perf_counter_ns() - began_ns) / 1e6
+
+        return run
+
+    def rest(tokens: Any, _: Any, command: Command) -> Any:
+        if command == Command.DENOISE and not alone:
+            time.sleep(REST_S)
         return tokens
 
-    def waited(tokens: Any, _: Any, command: Command) -> Any:
-        if command == Command.DENOISE:
-            rest()
-        return tokens
-
-    def picture(_: Any) -> Any:
+    def picture(latent: Any) -> Any:
         import torch
 
-        return torch.from_numpy(blank)
+        return whole(latent) if generator.layout.decode == 0 else torch.from_numpy(blank)
 
-    put = [(generator.front_layers, "denoise", same), (generator.front_layers, "commit", same),
-           (generator.ring, "through", waited), (generator, "decode", picture)]  # fmt: skip
+    put = [(layers, "denoise", timed_as("layers", layers.denoise)),
+           (layers, "commit", timed_as("commit_layers", layers.commit)),
+           (generator.ring, "through", timed_as("rest", rest)),
+           (generator, "decode", timed_as("decode", picture))]  # fmt: skip
     for owner, name, instead in put:
         setattr(owner, name, instead)
     try:
-        yield rest
+        yield spent
     finally:
         for owner, name, _ in put:
             delattr(owner, name)  # the class has it still
 
 
-def tick_ms(world: Any, steps: int, rested: Rest) -> tuple[float, float]:
-    """Of a tick up to its picture, without its rests, and of its commit, medians."""
-    plan, made, committed = TickPlan(steps, deadline_ns=0), [], []
+def front_tick(world: Any, steps: int, spent: dict[str, float]) -> FrontTick:
+    plan, found = TickPlan(steps, deadline_ns=0), list[FrontTick]()
     for _ in range(PASSES):
-        rest_ms, began_ns = rested.taken_ms, time.perf_counter_ns()
+        before, began_ns = dict(spent), time.perf_counter_ns()
         result = world.advance(Action(), plan)
         shown_ns = time.perf_counter_ns()
         result.commit()
-        made.append((shown_ns - began_ns) / 1e6 - (rested.taken_ms - rest_ms))
-        committed.append((time.perf_counter_ns() - shown_ns) / 1e6)
-    return statistics.median(made), statistics.median(committed)
+        ended_ns = time.perf_counter_ns()
+        took = {name: spent[name] - before[name] for name in spent}
+        around_ms = (shown_ns - began_ns) / 1e6 - took["layers"] - took["decode"] - took["rest"]
+        commit_ms = (ended_ns - shown_ns) / 1e6 - took["commit_layers"]
+        found.append(FrontTick(took["layers"], took["decode"], around_ms, took["commit_layers"], commit_ms))
+    return FrontTick(*np.median(found, axis=0).tolist())
 
 
-def front_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[], object], steps: int) -> Passes:
-    """The front gathers when a job begins, which is not counted again in its passes."""
-    layers, rest = generator.front_layers, Rest(generator.layout.ring)
-    known = generator.known(condition)
-    x, gates = generator.dynamics.noisy_tokens(latent, latent, known), generator.gates_at(condition, (0.0,))[0][0][0]
+def stage_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[], object], steps: int) -> list[Passes]:
+    """Of the stage processes with layers, from how long each says that it was busy: with a tick's passes, with twice as
+    many, and with commits alone, which gather for themselves. Gathering takes what it takes at the front, by layers.
+    Between two passes they wait for the front, as in a tick."""
+    from model.stage_link import Command
+
+    ring, layers = generator.ring, generator.front_layers
+    x = generator.dynamics.noisy_tokens(latent, latent, generator.known(condition))
+    gates = generator.gates_at(condition, (0.0,))[0][0][0]
 
     def gather() -> None:
         layers.forget_past()
         layers.past()
 
-    def taken_ms(work: Callable[[Any, Any], object]) -> float:
-        began_ns = time.perf_counter_ns()
-        work(x, gates)
-        return (time.perf_counter_ns() - began_ns) / 1e6
-
-    passes, commits = list[float](), list[float]()
-    for _ in range(PASSES):
-        gather()
-        a_tick_ms = 0.0
-        for _ in range(steps):
-            a_tick_ms += taken_ms(layers.denoise)
-            rest()
-        passes.append(a_tick_ms / steps)
-        draw()
-        commits.append(taken_ms(layers.commit))
-    return Passes(statistics.median(passes), statistics.median(commits), median_ms(gather))
-
-
-def stage_passes(generator: Any, draw: Callable[[], object], steps: int, front_gather_ms: float) -> list[Passes]:
-    """Of the stage processes with layers, from how long each says that it was busy: with a tick's passes, with twice as
-    many, and with commits alone, which gather for themselves. Gathering takes what it takes at the front, by layers."""
-    from model.stage_link import Command
-
-    ring = generator.ring
-    x, gates = generator._blank(), generator._blank_gates()
-
     def busy_ms(denoise: int) -> list[float]:
         generator.stage_work()
         for _ in range(PASSES):
             draw()
+            gather()
             for _ in range(denoise):
-                ring.through(x, gates, Command.DENOISE)
+                ring.through(layers.denoise(x, gates), gates, Command.DENOISE)
             ring.through(x, gates, Command.COMMIT)
         return [busy / PASSES for _, busy in generator.stage_work()]
 
+    if generator.layout.ring == 1:
+        return []
     once, twice, alone = (busy_ms(count) for count in (steps, 2 * steps, 0))
     front, *stages = (part.layers for part in generator.layout.intervals if part.layers)
+    front_gather_ms = median_ms(gather)
     found = []
-    for layers, a_tick, two, commit in zip(stages, once, twice, alone, strict=True):
-        gather = min(commit, front_gather_ms * layers / front)
-        found.append(Passes(max(0.0, two - a_tick) / steps, commit - gather, gather))
+    for count, a_tick, two, commit in zip(stages, once, twice, alone, strict=True):
+        gather_ms = min(commit, front_gather_ms * count / front)
+        found.append(Passes(max(0.0, two - a_tick) / steps, commit - gather_ms, gather_ms))
     return found
 
 
