@@ -72,7 +72,7 @@ class SideWork:
 
 
 class HostCopy:
-    """Brings arrays to the host: as they are from a CPU, through one pinned buffer from a GPU."""
+    """Brings arrays to the host: as they are from a CPU, through one pinned buffer from a CUDA device."""
 
     def __init__(self) -> None:
         self._pinned: Tensor | None = None
@@ -80,7 +80,7 @@ class HostCopy:
     def __call__(self, tensor: Tensor) -> NDArray[np.uint8]:
         """The values of a uint8 tensor; waits for this copy alone, not for the whole device."""
         if tensor.device.type != "cuda":
-            return tensor.numpy()
+            return tensor.cpu().numpy()
         if self._pinned is None or self._pinned.shape != tensor.shape:
             self._pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         self._pinned.copy_(tensor, non_blocking=True)

@@ -16,8 +16,8 @@ from runtime.stage_part import StageChoice, stage_choice
 
 CPU, CUDA = "cpu", "cuda"
 _NAME = re.compile(r"cpu|cuda(?::(\d{1,3}))?")
-KINDS_ON_A_GPU = ("circuit",)
-"""Kinds of worlds that are known to play on a GPU; the others play on the processor."""
+KINDS_ON_A_GPU = ("circuit", "drive", "freedoom")
+"""Kinds of worlds whose networks can be on a GPU; the others play on the processor."""
 
 
 @dataclass(frozen=True)

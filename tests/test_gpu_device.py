@@ -93,6 +93,18 @@ def test_a_restore_that_forgets_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
         checks.a_session_moves_between_host_and_device(torch.device("cpu"))
 
 
+def test_a_world_that_plays_otherwise_on_the_device_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    played, calls = checks.played, iter(range(2))
+
+    def later(name: str, device: torch.device) -> list[Tensor]:
+        shift = next(calls)
+        return [picture.roll(shift, 1) for picture in played(name, device)]
+
+    monkeypatch.setattr(checks, "played", later)
+    with pytest.raises(AssertionError, match="is another one on cpu"):
+        checks.every_shipped_world_plays(torch.device("cpu"))
+
+
 def test_a_merged_commit_in_the_wrong_slot_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "LargeGenerator", CommitsTwice)
     with pytest.raises(AssertionError, match="remembers other keys"):

@@ -108,7 +108,8 @@ def test_a_part_that_raises_is_reported_and_the_next_part_runs(tmp_path: Path) -
 
 def test_steps_need_no_package_that_a_bare_machine_lacks() -> None:
     """The whole of what they import, also inside functions, with those packages made impossible to import."""
-    lazily = ["worlds.neural", "tools.circuit.train_dynamics", "tools.circuit.forced", "tools.circuit.rig"]
+    lazily = [f"worlds.{name}" for name in ("neural", "drive.world", "freedoom.world")]
+    lazily += [f"tools.circuit.{name}" for name in ("train_dynamics", "forced", "rig")]
     code = (
         f"import sys\nsys.modules.update(dict.fromkeys({NOT_ON_A_BARE_MACHINE!r}))\n"
         f"from importlib import import_module\nfor name in {[*STEPS.values(), 'tools.gpu.__main__', *lazily]!r}: "
