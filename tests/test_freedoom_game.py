@@ -15,10 +15,11 @@ from tools.circuit.measures import edge_energy, psnr_db, squared_error
 from tools.freedoom.bench import KeepBench, shown_in
 from tools.freedoom.returns import lamps_remembered
 from tools.freedoom.shots import KeepGame, shoot
+from tools.freedoom.twin import compare
 from tools.freedoom.walks import anywhere
 from worlds.freedoom import world as keep
 from worlds.freedoom.plan import LAMPS, load_grid
-from worlds.freedoom.walk import Steps, Walk
+from worlds.freedoom.walk import Floats, Steps, Walk
 
 COURT = (400.0, 330.0)
 
@@ -59,6 +60,25 @@ def test_a_wall_stops_both_at_the_same_place(game: KeepGame) -> None:
     went, apart = together(game, (*COURT, np.pi), [asked(0, 0, 1)] * 30)
     assert went < 200, "the wall is nearer than thirty ticks"
     assert apart < 1.0
+
+
+class Slippery(Walk):
+    """Walls that take nothing of the speed along them."""
+
+    def _along(self, x: Floats, y: Floats, by_x: Floats, by_y: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        free_x = ~self.blocked(x + by_x, y)
+        x = x + np.where(free_x, by_x, 0.0)
+        free_y = ~self.blocked(x, y + by_y)
+        return x, y + np.where(free_y, by_y, 0.0), np.where(free_x, by_x, 0.0), np.where(free_y, by_y, 0.0)
+
+
+def test_walls_met_at_any_angle_are_slid_along_as_in_the_game(game: KeepGame) -> None:
+    found = compare(game, 40, 30)
+    assert found["beyond_half_a_unit"] < 0.01
+    assert found["one_tick_units"]["p90"] < 0.05
+    # The control: how much of the speed along a wall is kept is noticed.
+    slippery = compare(game, 40, 30, Slippery())
+    assert slippery["beyond_half_a_unit"] > 2 * found["beyond_half_a_unit"] + 0.01
 
 
 def test_another_turn_would_be_noticed(game: KeepGame) -> None:

@@ -15,7 +15,7 @@ from tools.freedoom.pilot import Pilot, free_nodes, node_of, nodes_under, place_
 from tools.freedoom.walks import CONDITION_DIM, HELD_OUT_SEED, Players, anywhere, condition, ghosts, in_walls, walks
 from worlds.freedoom import world as keep
 from worlds.freedoom.plan import CELL_UNITS, DARK, LAMPS, PLAN, SPACES, load_grid, wall_texture
-from worlds.freedoom.walk import FRICTION, LOOK_DEGREES, RADIUS_UNITS, Steps, Walk, Walkers
+from worlds.freedoom.walk import FRICTION, LOOK_DEGREES, RADIUS_UNITS, STOP_SHORT, Steps, Walk, Walkers
 
 COURT = (400.0, 330.0)
 
@@ -109,6 +109,23 @@ def test_nobody_gets_into_a_wall_and_a_wall_is_slid_along() -> None:
         before, north_east = north_east, walk.step(north_east, asked(ahead=1))
     assert north_east.y[0] == before.y[0], "the wall stops it"
     assert north_east.x[0] != 3 * 32.0, "and it goes on along it"
+
+
+def test_who_meets_a_wall_keeps_of_the_speed_along_it_what_was_left_of_the_tic() -> None:
+    walk, edge = Walk(), 32.0 + RADIUS_UNITS  # two units before the west border
+    x, y, vx, vy = (float(part[0]) for part in walk.slide(*(np.array([v]) for v in (edge + 2.0, 600.0, -4.0, 3.0))))
+    assert x == pytest.approx(edge + 2.0 - 4.0 * (0.5 - STOP_SHORT))
+    assert y == pytest.approx(600.0 + 3.0 * (0.5 - STOP_SHORT) + 3.0 * 0.5)
+    assert (vx, vy) == (0.0, pytest.approx(1.5))
+
+
+def test_a_nook_stops_who_runs_into_it() -> None:
+    walk = Walk()
+    nook = one(32.0 + RADIUS_UNITS + 0.5, 15 * 32.0 + RADIUS_UNITS + 0.5, angle=-3 * np.pi / 4)
+    for _ in range(20):
+        nook = walk.step(nook, asked(ahead=1))
+    assert not walk.blocked(nook.x, nook.y)
+    assert np.array_equal(walk.step(nook, asked(ahead=1)).x, nook.x)
 
 
 def test_without_walls_the_same_walks_would_be_in_them() -> None:

@@ -6,7 +6,7 @@ out=${1:-runs/freedoom}
 # Given-back memory costs page faults: glibc is told to keep it.
 export OMP_NUM_THREADS=1 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
 [ -e "$out/latents.npy" ] || python -m tools.freedoom.shots --out "$out" --frames 6000
-python -m tools.freedoom.train_walk --out "$out" --minutes 45 --threads 1 --batch 80 --compile --resume &
+python -m tools.freedoom.train_walk --out "$out" --minutes 95 --threads 1 --batch 80 --compile --resume &
 python -m tools.freedoom.train_looks --out "$out" --part looks --minutes 30 --threads 1 --resume
 python -m tools.freedoom.train_looks --out "$out" --part reader --minutes 8 --threads 1 --resume
 wait

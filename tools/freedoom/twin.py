@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +21,10 @@ WHOLE = 25
 """The game cuts moves to whole twenty-fifths."""
 
 
-def compare(game: KeepGame, walks: int, ticks: int) -> dict[str, object]:
+def compare(game: KeepGame, walks: int, ticks: int, walk: Walk | None = None) -> dict[str, Any]:
+    """`walk`: another than the twin."""
     rng = np.random.Generator(np.random.Philox(key=HELD_OUT_SEED + 77))
-    walk, players = Walk(), Players(1, rng)
+    walk, players = walk or Walk(), Players(1, rng)
     starts = anywhere(walk, rng, walks)
     one, alone = [], []
     for k in range(walks):

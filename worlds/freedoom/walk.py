@@ -26,6 +26,10 @@ FRICTION = 0xE800 / 65536
 STOP_UNITS = 0x1000 / 65536
 """Slower than this a tic, and untouched, a walker stands."""
 RADIUS_UNITS = 16.0
+STOP_SHORT = 1 / 32
+"""Of a move is not made before a wall."""
+TRIES = 2
+"""To go along a wall in a tic."""
 NODE_UNITS = 2
 """Between the places at which the way out of a wall is known; everything on a plan lies on even units."""
 DEEPEST_UNITS = 40
@@ -148,21 +152,63 @@ class Walk:
         return replace(w, x=x, y=y, angle=angle, vx=vx * kept, vy=vy * kept)
 
     def slide(self, x: Floats, y: Floats, vx: Floats, vy: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """A walker's square moved along one axis, then the other, each as far as it is free."""
-        to_x = self._free(x, vx, lambda part: self.blocked(part, y))
-        to_y = self._free(y, vy, lambda part: self.blocked(to_x, part))
-        return to_x, to_y, np.where(to_x == x + vx, vx, 0.0), np.where(to_y == y + vy, vy, 0.0)
+        """A walker's square moved by its speed; who is stopped goes up to the wall, and what is left goes along it."""
+        stopped = self.blocked(x + vx, y + vy)
+        after = [np.where(stopped, now, now + by) for now, by in ((x, vx), (y, vy))]
+        after = [*after, vx.copy(), vy.copy()]
+        if stopped.any():
+            for part, value in zip(after, self._along(x[stopped], y[stopped], vx[stopped], vy[stopped]), strict=True):
+                part[stopped] = value
+        return after[0], after[1], after[2], after[3]
 
-    def _free(self, at: Floats, by: Floats, blocked) -> Floats:  # type: ignore[no-untyped-def]
-        """`at + by`, or where the walker's edge touches the wall before that."""
-        ahead = at + by
-        edge = ahead + np.sign(by) * RADIUS_UNITS
-        wall = np.where(by > 0, np.floor(edge / CELL_UNITS), np.ceil(edge / CELL_UNITS)) * CELL_UNITS
-        touching = wall - np.sign(by) * RADIUS_UNITS
-        stopped = blocked(ahead) & ~blocked(at)
-        # Never backwards: who already touches the wall stays.
-        stop = np.where(by > 0, np.maximum(touching, at), np.minimum(touching, at))
-        return np.where(stopped, stop, ahead)
+    def _along(self, x: Floats, y: Floats, by_x: Floats, by_y: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Walkers of whom each is stopped. The engine looks from three corners for what is hit first, stops a little
+        before it, and keeps of the speed along the wall only the share of the tic that was left."""
+        x, y, vx, vy = x.copy(), y.copy(), by_x.copy(), by_y.copy()
+        moving, astray = np.ones(len(x), bool), np.zeros(len(x), bool)
+        for _ in range(TRIES):
+            part, of_x = self._hit(x, y, by_x, by_y)
+            astray |= moving & ~np.isfinite(part)
+            moving &= ~astray
+            near = np.where(moving, np.maximum(part - STOP_SHORT, 0.0), 0.0)
+            fits = ~self.blocked(x + by_x * near, y + by_y * near)
+            astray |= moving & ~fits
+            moving &= fits
+            x, y = x + np.where(moving, by_x * near, 0.0), y + np.where(moving, by_y * near, 0.0)
+            left = np.clip(1.0 - np.where(moving, np.maximum(part, 0.0), 0.0), 0.0, 1.0)
+            moving &= left > 0
+            by_x, by_y = (np.where(moving, by * left, by) for by in (by_x, by_y))
+            to_x, to_y = np.where(of_x, 0.0, by_x), np.where(of_x, by_y, 0.0)
+            vx, vy = np.where(moving, to_x, vx), np.where(moving, to_y, vy)
+            fits = moving & ~self.blocked(x + to_x, y + to_y)
+            x, y = x + np.where(fits, to_x, 0.0), y + np.where(fits, to_y, 0.0)
+            moving &= ~fits
+        # A nook, or nothing that a corner meets: one axis alone, if any.
+        astray |= moving
+        north = astray & ~self.blocked(x, y + by_y)
+        east = astray & ~north & ~self.blocked(x + by_x, y)
+        return x + np.where(east, by_x, 0.0), y + np.where(north, by_y, 0.0), vx, vy
+
+    def _hit(self, x: Floats, y: Floats, by_x: Floats, by_y: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """The share of a move until one of the three leading corners meets a wall, infinite if none does, and whether
+        that wall runs north."""
+        lead_x, lead_y = np.where(by_x > 0, 1.0, -1.0), np.where(by_y > 0, 1.0, -1.0)
+        parts = []
+        for side_x, side_y in ((lead_x, lead_y), (-lead_x, lead_y), (lead_x, -lead_y)):
+            from_x, from_y = x + side_x * RADIUS_UNITS, y + side_y * RADIUS_UNITS
+            parts.append((self._crossed(from_x, from_y, by_x, by_y), self._crossed(from_y, from_x, by_y, by_x, True)))
+        east, north = (np.min([both[k] for both in parts], 0) for k in (0, 1))
+        return np.minimum(east, north), east < north
+
+    def _crossed(self, a: Floats, b: Floats, by_a: Floats, by_b: Floats, swapped: bool = False) -> Floats:
+        """The share of a move until a point crosses into a wall over an edge across its first axis."""
+        sign = np.where(by_a > 0, 1.0, -1.0)
+        edge = np.where(by_a > 0, np.ceil(a / CELL_UNITS), np.floor(a / CELL_UNITS)) * CELL_UNITS
+        part = np.divide(edge - a, by_a, out=np.full_like(a, np.inf), where=by_a != 0)
+        at = b + np.where(np.isfinite(part), part, 0.0) * by_b
+        there, here = edge + sign * 1e-3, edge - sign * 1e-3
+        walls = [self.wall_at(at, c) if swapped else self.wall_at(c, at) for c in (there, here)]
+        return np.where((part <= 1.0) & walls[0] & ~walls[1], part, np.inf)
 
     def blocked(self, x: Floats, y: Floats) -> NDArray[np.bool_]:
         """Whether a walker's square would be in a wall; touching one is not."""
