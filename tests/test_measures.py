@@ -18,6 +18,7 @@ from tools.circuit.measures import (
     psnr_db,
     square_around,
     squared_error,
+    ssim,
     strangers,
     visible_change,
 )  # fmt: skip
@@ -40,6 +41,41 @@ def test_squared_error_is_on_the_unit_scale_and_does_not_wrap() -> None:
     assert squared_error(black, white) == pytest.approx(np.ones((20, 30)))
     assert squared_error(white, black) == pytest.approx(np.ones((20, 30)))
     assert squared_error(GREY, GREY).max() == 0
+
+
+def ssim_by_window(a: Image, b: Image) -> float:
+    """The same from its definition, one window at a time: weighted moments, two passes."""
+    at = np.arange(11) - 5
+    weights = np.exp(-(at[:, None] ** 2 + at[None] ** 2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    x, y = (image.mean(-1) / 255 for image in (a, b))
+    found = []
+    for row in range(x.shape[0] - 10):
+        for column in range(x.shape[1] - 10):
+            p, q = (part[row : row + 11, column : column + 11] for part in (x, y))
+            p_mean, q_mean = (weights * p).sum(), (weights * q).sum()
+            p_var, q_var = (weights * (p - p_mean) ** 2).sum(), (weights * (q - q_mean) ** 2).sum()
+            both = (weights * (p - p_mean) * (q - q_mean)).sum()
+            light = (2 * p_mean * q_mean + 0.01**2) / (p_mean**2 + q_mean**2 + 0.01**2)
+            found.append(light * (2 * both + 0.03**2) / (p_var + q_var + 0.03**2))
+    return float(np.mean(found))
+
+
+def test_ssim_is_that_of_its_definition() -> None:
+    one, other = noisy(60), noisy(60)[::-1]
+    assert ssim(one, other) == pytest.approx(ssim_by_window(one, other), abs=1e-12)
+
+
+def test_ssim_is_one_for_equal_pictures_and_falls_with_what_is_lost() -> None:
+    sharp = noisy(60)
+    assert ssim(sharp, sharp) == pytest.approx(1)
+    dark, light = np.full_like(GREY, 51), np.full_like(GREY, 204)
+    assert ssim(dark, light) == pytest.approx((2 * 0.2 * 0.8 + 1e-4) / (0.2**2 + 0.8**2 + 1e-4)), "light alone"
+    negative = (255 - sharp.astype(int)).astype(np.uint8)
+    assert ssim(sharp, negative) < 0, "what is light in one is dark in the other"
+    blurred = sharp.astype(int)
+    blurred[1:-1] = (blurred[:-2] + blurred[1:-1] + blurred[2:]) // 3
+    assert ssim(sharp, blurred.astype(np.uint8)) < 0.8
 
 
 def test_a_pixel_moves_if_any_channel_passes_the_bound() -> None:

@@ -38,10 +38,11 @@ def table(report: dict) -> str:
         )
     forced = report["next_frame"]
     whole, moved = forced["psnr_db"], forced["moving_psnr_db"]
-    lines += ["", f"Next frame, {forced['frames']:,} frames, pooled PSNR in dB:", ""]
+    lines += ["", f"Next frame, {forced['frames']:,} frames, pooled PSNR in dB and mean SSIM:", ""]
     names = list(whole)
     lines += ["| | " + " | ".join(n.replace("_", " ") for n in names) + " |", "|---" * (len(names) + 1) + "|"]
     lines.append("| whole frame | " + " | ".join(f"{whole[n]:.2f}" for n in names) + " |")
+    lines.append("| whole frame, SSIM | " + " | ".join(f"{forced['ssim'][n]:.4f}" for n in names) + " |")
     lines.append("| moving pixels | " + " | ".join(f"{moved[n]:.2f}" for n in names) + " |")
     lines += ["", "Back from under a roof on time, by denoise steps and by remembered frames:", ""]
     lines += ["| denoise steps | on time |", "|---|---|"]

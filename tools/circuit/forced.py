@@ -15,6 +15,7 @@ from tools.circuit.measures import (
     psnr_db,
     square_around,
     squared_error,
+    ssim,
 )
 from tools.circuit.rig import LADDER, PAST_TICKS, Bench, denoise
 
@@ -34,10 +35,12 @@ def next_frame(
     shuffled[..., 4:] = conditions[..., 4:]
     errors: dict[str, list[float]] = {}
     masks: dict[str, list[float]] = {}
+    alike: dict[str, list[float]] = {}
 
     def note(name: str, drawn: Image, true: Image, before: Image) -> None:
         error, mask = squared_error(drawn, true), moving(before, true)
         errors.setdefault(name, []).append(float(error.mean()))
+        alike.setdefault(name, []).append(ssim(drawn, true))
         if mask.any():
             masks.setdefault(name, []).append(float(error[mask].mean()))
 
@@ -71,4 +74,5 @@ def next_frame(
         },
         "psnr_db": {name: psnr_db(np.array(values)) for name, values in errors.items()},
         "moving_psnr_db": {name: psnr_db(np.array(values)) for name, values in masks.items()},
+        "ssim": {name: float(np.mean(values)) for name, values in alike.items()},
     }

@@ -12,6 +12,10 @@ Image = NDArray[np.uint8]
 MOVING_LEVELS = 8
 """A pixel moves when any channel of two true frames in a row differs by more than this."""
 
+K1, K2 = 0.01, 0.03
+WINDOW = np.exp(-np.square(np.arange(-5, 6) / 1.5) / 2)
+WINDOW /= WINDOW.sum()
+
 
 def psnr_db(error: NDArray[np.float64]) -> float:
     """Pooled PSNR of squared errors on the 0..1 scale."""
@@ -21,6 +25,25 @@ def psnr_db(error: NDArray[np.float64]) -> float:
 def squared_error(a: Image, b: Image) -> NDArray[np.float64]:
     """`(height, width)`, mean over channels, 0..1 scale."""
     return ((a.astype(np.float64) - b) / 255).__pow__(2).mean(-1)
+
+
+def ssim(a: Image, b: Image) -> float:
+    """Structural similarity of the grey pictures, -1..1, 1 for equal ones: the mean of the map over all whole windows
+    (Wang et al. 2004, Image quality assessment, eq. 13: Gaussian window of 11 px, sigma 1.5, K1 = 0.01, K2 = 0.03)."""
+    x, y = (image.astype(np.float64).mean(-1) / 255 for image in (a, b))
+    mean_x, mean_y = _windowed(x), _windowed(y)
+    of_x, of_y = (_windowed(part * part) - mean * mean for part, mean in ((x, mean_x), (y, mean_y)))
+    both = _windowed(x * y) - mean_x * mean_y
+    light = (2 * mean_x * mean_y + K1**2) / (mean_x**2 + mean_y**2 + K1**2)
+    return float((light * (2 * both + K2**2) / (of_x + of_y + K2**2)).mean())
+
+
+def _windowed(grey: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means under a Gaussian window, `(height - 10, width - 10)`."""
+    for axis in (0, 1):
+        size = grey.shape[axis] - len(WINDOW) + 1
+        grey = sum(w * grey.take(range(k, k + size), axis) for k, w in enumerate(WINDOW))
+    return grey
 
 
 def moving(before: Image, now: Image) -> NDArray[np.bool_]:

@@ -35,9 +35,10 @@ def table(report: dict[str, Any], names_of: Mapping[str, str] = NAMES) -> str:
         lines.append(f"| {names_of[key]} | {row['value']:.4g} | {row['bound']} | {met} |")
     forced = report["next_frame"]
     names = list(forced["psnr_db"])
-    lines += ["", f"Next frame, {forced['frames']:,} frames, pooled PSNR in dB:", ""]
-    lines += ["| " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * len(names) + "|"]
-    lines.append("| " + " | ".join(f"{forced['psnr_db'][name]:.2f}" for name in names) + " |")
+    lines += ["", f"Next frame, {forced['frames']:,} frames:", ""]
+    lines += ["| | " + " | ".join(name.replace("_", " ") for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines.append("| pooled PSNR, dB | " + " | ".join(f"{forced['psnr_db'][name]:.2f}" for name in names) + " |")
+    lines.append("| mean SSIM | " + " | ".join(f"{forced['ssim'][name]:.4f}" for name in names) + " |")
     if below := forced.get("below_ceiling_db"):
         lines += [
             "",

@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from model.generator import Generator
-from tools.circuit.measures import Image, edge_energy, psnr_db, squared_error, visible_change
+from tools.circuit.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
 from tools.drive.data import HELD_OUT_SEED, Drivers, condition, drive, latents_of, random_states
 from tools.drive.on_policy import none_of, seen
 from worlds.drive import world as drive_world
@@ -144,6 +144,7 @@ def next_frame(bench: Bench, rows: int, ticks: int, window: int | None = None) -
     generator = bench.generator(rows, window)
     generator.prefill(latents[:, :PAST_TICKS], given[:, :PAST_TICKS])
     errors: dict[str, list[float]] = {name: [] for name in ("copy_last", "ceiling", *(f"steps_{k}" for k in LADDER))}
+    alike: dict[str, list[float]] = {name: [] for name in errors}
     gains = []
     every = max(1, ticks // 12)
     for t in range(PAST_TICKS, PAST_TICKS + ticks):
@@ -154,6 +155,7 @@ def next_frame(bench: Bench, rows: int, ticks: int, window: int | None = None) -
             made |= {"copy_last": last, "ceiling": pictures(generator, latents[:, t])}
             for name, frames in made.items():
                 errors[name] += [float(squared_error(a, b).mean()) for a, b in zip(frames, truth, strict=True)]
+                alike[name] += [ssim(a, b) for a, b in zip(frames, truth, strict=True)]
             other = given[:, t].clone()
             other[:, 0] = torch.where(other[:, 0] > 0, -1.0, 1.0)
             wrong = pictures(generator, denoised(generator, other))
@@ -168,6 +170,7 @@ def next_frame(bench: Bench, rows: int, ticks: int, window: int | None = None) -
     return {
         "frames": len(gains),
         "psnr_db": {name: psnr_db(np.array(values)) for name, values in errors.items()},
+        "ssim": {name: float(np.mean(values)) for name, values in alike.items()},
         "below_ceiling_db": {"median": float(np.median(below)), "share_within_1_db": float((below <= 1).mean())},
         "other_actions": {"gain_db": float(np.mean(gains)), "true_wins": float(np.mean(np.array(gains) > 0))},
     }

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from model.place_view import POSITION_SCALE_UNITS
 from runtime.core import NextframeError
-from tools.circuit.measures import Image, edge_energy, psnr_db, squared_error, visible_change
+from tools.circuit.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
 from tools.drive.evaluate import denoised, pictures, save_film
 from tools.freedoom.bench import PAST_TICKS, KeepBench, bench_of, told
 from tools.freedoom.returns import SHOWN_PX, away_and_back, lamps_remembered
@@ -117,6 +117,7 @@ def next_frame(bench: KeepBench, rows: int, ticks: int) -> dict[str, Any]:
     generator = bench.generator(rows)
     generator.prefill(latents[:, :PAST_TICKS], given[:, :PAST_TICKS])
     errors: dict[str, list[float]] = {name: [] for name in ("copy_last", "ceiling", *(f"steps_{k}" for k in LADDER))}
+    alike: dict[str, list[float]] = {name: [] for name in errors}
     gains = []
     for t in range(PAST_TICKS, PAST_TICKS + ticks):
         truth, last = list(frames[:, t].numpy()), list(frames[:, t - 1].numpy())
@@ -124,6 +125,7 @@ def next_frame(bench: KeepBench, rows: int, ticks: int) -> dict[str, Any]:
         made |= {"copy_last": last, "ceiling": pictures(generator, latents[:, t])}
         for name, drawn in made.items():
             errors[name] += [float(squared_error(a, b).mean()) for a, b in zip(drawn, truth, strict=True)]
+            alike[name] += [ssim(a, b) for a, b in zip(drawn, truth, strict=True)]
         other = given[:, t].clone()
         other[:, 0] = torch.where(other[:, 0] > 0, -1.0, 1.0)
         wrong = pictures(generator, denoised(generator, other))
@@ -137,6 +139,7 @@ def next_frame(bench: KeepBench, rows: int, ticks: int) -> dict[str, Any]:
     return {
         "frames": len(gains),
         "psnr_db": {name: psnr_db(np.array(values)) for name, values in errors.items()},
+        "ssim": {name: float(np.mean(values)) for name, values in alike.items()},
         "below_ceiling_db": {"median": float(np.median(below)), "share_within_1_db": float((below <= 1).mean())},
         "other_actions": {"gain_db": float(np.mean(gains)), "true_wins": float(np.mean(np.array(gains) > 0))},
     }

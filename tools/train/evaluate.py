@@ -18,6 +18,7 @@ from torch import Tensor
 from model.frames import FrameTokenizer
 from model.grid import GridDynamics
 from model.grid_generator import GridGenerator
+from tools.circuit.measures import WINDOW, ssim
 from tools.train.clips import Clips
 
 MOVING_LEVELS = 8
@@ -56,10 +57,12 @@ def held_out_runs(tokenizer: FrameTokenizer, clips: Clips, ticks: int, rows: int
 
 
 class Errors:
-    """Squared errors by name, over all pixels and over those that moved since the frame before."""
+    """Squared errors by name, over all pixels and over those that moved since the frame before; and SSIM by frame, of
+    pictures that are large enough for its window."""
 
     def __init__(self) -> None:
         self._sums: dict[str, list[float]] = {}
+        self._alike: dict[str, list[float]] = {}
 
     def add(self, name: str, made: Tensor, real: Tensor, before: Tensor) -> None:
         moving = (real.int() - before.int()).abs().amax(-1) > MOVING_LEVELS
@@ -67,6 +70,9 @@ class Errors:
         sums = self._sums.setdefault(name, [0.0, 0.0, 0.0, 0.0])
         parts = (float(error.sum()), float(error.numel()), float(error[moving].sum()), float(moving.sum()))
         self._sums[name] = [a + b for a, b in zip(sums, parts, strict=True)]
+        if min(real.shape[-3:-1]) >= len(WINDOW):
+            pairs = zip(made.numpy(), real.numpy(), strict=True)
+            self._alike.setdefault(name, []).extend(ssim(one, true) for one, true in pairs)
 
     def whole_db(self, name: str) -> float | None:
         return _db(*self._sums[name][:2])
@@ -74,8 +80,14 @@ class Errors:
     def moving_db(self, name: str) -> float | None:
         return _db(*self._sums[name][2:])
 
+    def mean_ssim(self, name: str) -> float | None:
+        return round(float(np.mean(self._alike[name])), 4) if name in self._alike else None
+
     def table(self) -> dict[str, dict[str, float | None]]:
-        return {name: {"psnr_db": self.whole_db(name), "moving_psnr_db": self.moving_db(name)} for name in self._sums}
+        return {
+            name: {"psnr_db": self.whole_db(name), "moving_psnr_db": self.moving_db(name), "ssim": self.mean_ssim(name)}
+            for name in self._sums
+        }
 
 
 def _db(total: float, count: float) -> float | None:

@@ -125,7 +125,7 @@ def card(name: str, trained: Trained, weights: list[str], folder: Path) -> str:
     frames, grid = trained.tokenizer.config, trained.dynamics.config
     parameters = sum(p.numel() for p in trained.dynamics.parameters()) / 1e6
     rows = "\n".join(
-        f"| {row} | {_shown(v['psnr_db'])} | {_shown(v['moving_psnr_db'])} |"
+        f"| {row} | {_shown(v['psnr_db'])} | {_shown(v['moving_psnr_db'])} | {_shown(v.get('ssim'))} |"
         for row, v in figures["next_frame"].items()
     )
     loop = figures["open_loop"]
@@ -168,10 +168,10 @@ Tokenizer: {tokenizer}. Dynamics: block-causal transformer, {parameters:.2f} M p
 
 ## Measured, on held-out episodes
 
-Next frame, pooled PSNR in dB:
+Next frame, pooled PSNR in dB and mean SSIM:
 
-| | all pixels | moving pixels |
-|---|---|---|
+| | all pixels | moving pixels | SSIM |
+|---|---|---|---|
 {rows}
 
 True actions against another moment's, on frames where they differ: {_shown(figures["action_effect_db"])} dB
