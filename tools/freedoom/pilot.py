@@ -45,7 +45,15 @@ def nodes_under(lamp: int) -> list[Node]:
 
 def node_of(x: float, y: float) -> Node:
     """The nearest."""
-    return min(free_nodes(), key=lambda node: np.hypot(place_of(node)[0] - x, place_of(node)[1] - y))
+    node_x, node_y = _places()
+    return free_nodes()[int(np.hypot(node_x - x, node_y - y).argmin())]
+
+
+@cache
+def _places() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x and y of `free_nodes`."""
+    x, y = np.array([place_of(node) for node in free_nodes()]).T
+    return x, y
 
 
 def steps_to(goal: Node) -> dict[Node, int]:
