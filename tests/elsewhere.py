@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from model import devices
+
 THERE = torch.device("meta")
 _COPIES = {torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default}
 
@@ -101,8 +103,12 @@ class _Functions(TorchFunctionMode):
 
 @contextmanager
 def elsewhere() -> Iterator[None]:
-    with _Functions(), _Dispatch():
-        yield
+    devices._kept.cache_clear()  # constants of the same device, with numbers here and without them elsewhere
+    try:
+        with _Functions(), _Dispatch():
+            yield
+    finally:
+        devices._kept.cache_clear()
 
 
 def moved(module: Any) -> Any:

@@ -187,6 +187,15 @@ def test_what_is_lost_is_a_failure_even_if_the_picture_looks_right(bands: Bands)
     assert report["reasons"] == {LOST: 1}
 
 
+def test_where_place_decides_what_is_seen_only_what_is_lost_is_a_failure(bands: Bands) -> None:
+    fading, loses = (
+        drift(replace(pair_with(world), place_decides=True), bands, sessions=4, ticks=240)
+        for world in (Fading(after_ticks=100), Loses(after_ticks=100))
+    )
+    assert fading["survived"] == 4, "its own pair must say what fading is"
+    assert loses["survived"] == 3
+
+
 def test_two_bad_chunks_are_no_failure_and_a_third_dates_it_back_to_the_first() -> None:
     watch = Watch()
     for tick, outside in ((48, ["edges"]), (64, ["red"]), (80, []), (96, ["red"]), (112, ["red"])):

@@ -106,6 +106,14 @@ def test_who_is_inside_a_wall_is_lost(dream: KeepDream) -> None:
     assert dream.lost().tolist() == [True, False, False]
 
 
+def test_whose_picture_is_of_another_place_is_lost(dream: KeepDream, monkeypatch: pytest.MonkeyPatch) -> None:
+    dream.start(SEEDS)
+    assert not dream.lost().any()
+    decode = dream.generator.decode
+    monkeypatch.setattr(dream.generator, "decode", lambda latent: decode(latent.roll(1, 0)))
+    assert dream.lost().all()
+
+
 def test_actions_are_steps_of_the_game() -> None:
     steps = steps_of([Action(frozenset({"dark"}), {"look_x": 127, "move_y": -127}), Action(axes={"move_x": 127})])
     assert [part.tolist() for part in (steps.look, steps.aside, steps.ahead)] == [[1, 0], [0, 1], [-1, 0]]

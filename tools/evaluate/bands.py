@@ -71,7 +71,6 @@ def bands_of(samples: Mapping[str, Sequence[Numbers]]) -> Bands:
 def real_bands(pair: Pair, sessions: int, ticks: int, *, first_seed: int = 80_000) -> Bands:
     """The teacher under every prompt, played by whoever plays best, by wanderers and by mashers in turn."""
     samples: dict[str, list[Numbers]] = {}
-    sessions = max(sessions, pair.band_sessions)
     for at, mood in enumerate(pair.palette.moods()):
         seeds = [first_seed + 1000 * at + k for k in range(sessions)]
         player = Prompted(free_player(pair, pair.teacher, seeds), [[mood]] * sessions, ticks + 1)

@@ -94,7 +94,8 @@ def watch_group(  # noqa: PLR0917 - a run: of whom, by whom, how long, against w
                 watch.skip()
                 continue
             mood = player.mood(row, tick - 1)
-            outside = bands.outside(found[row], mood) + ([LOST] if lost[row] else [])
+            outside = [] if pair.place_decides else bands.outside(found[row], mood)
+            outside += [LOST] if lost[row] else []
             watch.take(tick, outside, found[row][STATISTICS.index("edges")] / bands.middle(mood, "edges"))
 
     play(pair.world, seeds, player, ticks, see)

@@ -33,10 +33,8 @@ BUTTONS = ("light", "dark")
 LEVELS = {"look_x": (-1.0, -0.5, 0.0, 0.0, 0.5, 1.0), "move_x": (-1.0, 0.0, 0.0, 1.0), "move_y": (-1.0, 0.0, 1.0, 1.0)}
 SWITCHES = 0.04
 """Of a wanderer's spans in which a button is held."""
-BAND_SESSIONS = 48
-"""Rooms differ more than a few sessions see, and no prompt says which one it is."""
-LOST_UNITS = 2.0
-"""Who is so far inside a wall is lost."""
+LOST_UNITS, LOST_DB = 2.0, 20.0
+"""Who is so far inside a wall is lost, and whose picture is farther than that from the game's of the same place."""
 PATIENCE_TICKS = 240
 """After which a visitor wants to go somewhere else."""
 DRAWN = 1024
@@ -83,7 +81,11 @@ class KeepTeacher(KeepRows):
         self.walkers = self.walk.step(self.walkers, steps_of(actions))
 
     def frames(self) -> Frames:
-        return np.stack([self._frame(row) for row in range(len(self.walkers))])
+        return self.drawn(self.walkers)
+
+    def drawn(self, walkers: Walkers) -> Frames:
+        """The game's pictures of anybody."""
+        return np.stack([self._frame(one_of(walkers, row)) for row in range(len(walkers))])
 
     def lost(self) -> NDArray[np.bool_]:
         return np.zeros(len(self.walkers), bool)
@@ -92,13 +94,12 @@ class KeepTeacher(KeepRows):
         for game in self._games.values():
             game.close()
 
-    def _frame(self, row: int) -> Frame:
-        w = self.walkers
-        x, y, angle = (float(part[row]) for part in (w.x, w.y, w.angle))
-        key = np.array([x, y, angle]).tobytes() + w.lit[row].tobytes()
+    def _frame(self, w: Walkers) -> Frame:
+        x, y, angle = (float(part[0]) for part in (w.x, w.y, w.angle))
+        key = np.array([x, y, angle]).tobytes() + w.lit.tobytes()
         if key not in self._drawn:
             lit = self._shown(None, x, y, angle)
-            gone = [self._shown(int(lamp), x, y, angle) - lit for lamp in (~w.lit[row]).nonzero()[0]]
+            gone = [self._shown(int(lamp), x, y, angle) - lit for lamp in (~w.lit[0]).nonzero()[0]]
             self._drawn[key] = np.clip(lit + sum(gone), 0, 255).astype(np.uint8)
             if len(self._drawn) > DRAWN:
                 self._drawn.popitem(last=False)
@@ -112,10 +113,11 @@ class KeepTeacher(KeepRows):
 
 
 class KeepDream(KeepRows):
-    """The network, all rows in one pass."""
+    """The network, all rows in one pass. `game`: who draws what should be seen from where the dream is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, game: KeepTeacher) -> None:
         super().__init__()
+        self._game = game
         self._networks = keep.load_networks(folder)
         self._generator: Generator | None = None
 
@@ -147,7 +149,8 @@ class KeepDream(KeepRows):
     def lost(self) -> NDArray[np.bool_]:
         w = self.walkers
         to_x, to_y = self.walk.ejected(w.x, w.y)
-        return np.asarray(np.hypot(to_x - w.x, to_y - w.y) > LOST_UNITS)
+        error = np.square((self.frames().astype(np.float32) - self._game.drawn(w)) / 255).mean((1, 2, 3))
+        return np.asarray((np.hypot(to_x - w.x, to_y - w.y) > LOST_UNITS) | (error > 10 ** (-LOST_DB / 10)))
 
 
 class Visitors:
@@ -196,7 +199,7 @@ def pair(folder: Path) -> Pair:
     damaged."""
     teacher = KeepTeacher()
     return Pair(
-        "freedoom", KeepDream(folder), teacher, palette(), PAST_TICKS, visitors, band_sessions=BAND_SESSIONS,
+        "freedoom", KeepDream(folder, teacher), teacher, palette(), PAST_TICKS, visitors, place_decides=True,
         close=teacher.close,
         notes=("The teacher's pictures are the game's, from where the twin of its movement is (tools.freedoom.twin).",),
     )  # fmt: skip

@@ -59,8 +59,9 @@ class Pair:
 
     `window_ticks`: how far back the world sees; None if unbounded or unknown. `explorer`: somebody who plays by what
     the given subject shows, for these seeds; None: nobody can. `returns`: own ways to leave a view and come back.
-    `notes`: what a reader of the action-following figures must know. `band_sessions`: of the teacher's at least so many
-    make a band. `close`: ends what the pair has started.
+    `notes`: what a reader of the action-following figures must know. `place_decides`: what a picture's
+    statistics are says where one stands, not how it is made, so drift is judged by what is lost alone. `close`: ends
+    what the pair has started.
     """
 
     name: str
@@ -71,7 +72,7 @@ class Pair:
     explorer: Callable[[Subject, Sequence[int]], Player] | None = None
     returns: Returns | None = None
     notes: tuple[str, ...] = field(default=())
-    band_sessions: int = 0
+    place_decides: bool = False
     close: Callable[[], None] = field(default=lambda: None)
 
     def player(self, subject: Subject, seeds: Sequence[int]) -> Player:
