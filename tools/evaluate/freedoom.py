@@ -120,6 +120,7 @@ class KeepDream(KeepRows):
         self._game = game
         self._networks = keep.load_networks(folder)
         self._generator: Generator | None = None
+        self._shown: Frames | None = None
 
     @property
     def generator(self) -> Generator:
@@ -134,17 +135,20 @@ class KeepDream(KeepRows):
     def start(self, seeds: Sequence[int]) -> None:
         latents = torch.from_numpy(keep.latents_of(self.start_walkers(seeds)))
         self._generator = keep.new_generator(*self._networks, len(seeds))
-        still = torch.zeros(len(seeds), PAST_TICKS, CONDITION_DIM)
+        still, self._shown = torch.zeros(len(seeds), PAST_TICKS, CONDITION_DIM), None
         self._generator.prefill(latents[:, None].expand(-1, PAST_TICKS, -1), still)
 
     @torch.inference_mode()
     def step(self, actions: Sequence[Action]) -> None:
         given = torch.from_numpy(condition(steps_of(actions)))
         self.generator.commit(denoised(self.generator, given, STEPS), given)
+        self._shown = None
 
     @torch.inference_mode()
     def frames(self) -> Frames:
-        return np.asarray(self.generator.decode(self.generator.last).numpy())
+        if self._shown is None:
+            self._shown = np.asarray(self.generator.decode(self.generator.last).numpy())
+        return self._shown
 
     def lost(self) -> NDArray[np.bool_]:
         w = self.walkers
