@@ -14,7 +14,8 @@ import torch
 
 from model.checkpoint import load_into
 from model.dynamics import Dynamics, DynamicsConfig
-from tests.networks import shipped_tokenizer, simulator
+from runtime.registry import find_world
+from tests.networks import shipped_dynamics, shipped_tokenizer, simulator
 from tools.circuit import train_dynamics
 from tools.circuit.clips import (
     CLIP_TICKS,
@@ -59,10 +60,10 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return taken
 
 
-def train(out: Path, steps: int, *, resume: bool = False, own_share: float = 0.0) -> None:
+def train(out: Path, steps: int, *, resume: bool = False, own_share: float = 0.0, weights: Path | None = None) -> None:
     options = argparse.Namespace(
         out=out, minutes=steps / 60, batch=4, rate=1.5e-3, resume=resume, compile=False, device="cpu",
-        own_share=own_share,
+        own_share=own_share, weights=weights,
     )  # fmt: skip
     train_dynamics.run(options, shipped_tokenizer(), episodes(), episodes())
 
@@ -99,6 +100,13 @@ def test_thirty_steps_lower_the_loss_and_a_resumed_run_goes_on_from_there(
     assert len(steps_taken) == 3
     assert stored_step(tmp_path) == STEPS + 3
     assert loss_on_the_same_draw(trained(tmp_path)) < 0.95 * untrained
+
+
+def test_a_run_may_go_on_from_weights_that_ship(tmp_path: Path) -> None:
+    train(tmp_path, 1, weights=find_world("circuit").path)
+    shipped = shipped_dynamics().state_dict()
+    for name, value in trained(tmp_path).state_dict().items():
+        assert torch.allclose(value, shipped[name], atol=0.01), name
 
 
 def test_without_resume_a_run_starts_anew(tmp_path: Path, steps_taken: list[int]) -> None:
@@ -165,16 +173,40 @@ def test_only_a_car_that_leaves_the_tunnel_after_a_long_time_is_forgotten() -> N
     assert torch.all(known == 1)
 
 
-def test_every_second_clip_has_a_car_come_back_when_returns_are_given() -> None:
+def long_episodes(hidden: dict[tuple[int, int], tuple[int, int]]) -> Episodes:
+    """Two long episodes in which everything shows but what is `hidden`: episode and slot, to its ticks."""
     latents = torch.zeros(2, 3 * CLIP_TICKS, DynamicsConfig().latent_dim)
     presence = latents[..., DynamicsConfig().scene_dim :].unflatten(-1, (2, 6))[..., 4]
     presence.fill_(1.0)
-    presence[1, 50:60, 0] = -1.0
-    long = Episodes(latents, torch.zeros(2, 3 * CLIP_TICKS, DynamicsConfig().condition_dim))
-    assert returns(long).tolist() == [[1, 59]]
+    for (episode, slot), (first, stop) in hidden.items():
+        presence[episode, first:stop, slot] = -1.0
+    return Episodes(latents, torch.zeros(2, 3 * CLIP_TICKS, DynamicsConfig().condition_dim))
+
+
+def test_every_second_clip_has_a_car_come_back_when_returns_are_given() -> None:
+    long = long_episodes({(1, 0): (50, 60)})
+    assert returns(long).all.tolist() == [[1, 59]]
+    assert len(returns(long).together) == 0
     clips = sample_clips(long, 8, returns(long)).targets
     seen = clips[..., DynamicsConfig().scene_dim :].unflatten(-1, (2, 6))[:4, :, 0, 4]
     assert ((seen[:, 1:] > 0) & (seen[:, :-1] < 0)).any(-1).all()
+
+
+def test_half_of_the_returns_are_of_cars_hidden_together() -> None:
+    long = long_episodes({(0, 0): (50, 60), (1, 0): (50, 60), (1, 1): (55, 65)})
+    found = returns(long)
+    assert found.all.tolist() == [[0, 59], [1, 59], [1, 64]]
+    assert found.together.tolist() == [[1, 59], [1, 64]]
+    clips = sample_clips(long, 400, found).targets[:200]
+    together = (clips[..., DynamicsConfig().scene_dim :].unflatten(-1, (2, 6))[..., 1, 4] < 0).any(-1).float()
+    assert together[::2].mean() == 1
+    assert 0.4 < together[1::2].mean() < 0.9  # two of the three returns
+
+
+def test_cars_hidden_one_after_the_other_are_not_together() -> None:
+    long = long_episodes({(0, 0): (45, 50), (0, 1): (52, 60)})
+    assert len(returns(long).all) == 2
+    assert len(returns(long).together) == 0
 
 
 def test_the_step_before_is_never_less_noisy_and_the_ladder_is_trained_most() -> None:

@@ -16,6 +16,7 @@ import torch
 from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model.dynamics import Dynamics
 from model.generator import Generator
@@ -28,6 +29,8 @@ from worlds.circuit.simulator import Car, Simulator, State
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
 
 CLIP_TICKS = 40
+TOGETHER_TICKS = 12
+"""Both cars were hidden at some tick of the last so many."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +110,36 @@ class Clips(NamedTuple):
         return Clips(*(part.to(device) for part in self))
 
 
-def returns(episodes: Episodes) -> Tensor:
-    """`(n, 2)`: episode and tick of each return of a car from under a roof."""
-    presence = episodes.latents[..., 4 - 2 * SLOT_DIM :: SLOT_DIM]
-    back = ((presence[:, 1:] > 0) & (presence[:, :-1] < 0)).any(-1)
-    found = back.nonzero()
-    return found[(found[:, 1] >= CLIP_TICKS) & (found[:, 1] < episodes.latents.shape[1] - CLIP_TICKS)]
+class Returns(NamedTuple):
+    """Episode and tick, `(n, 2)`, of each return of a car from under a roof: of all, and of those that were hidden with
+    the other car. One in ten is of the second kind, and with both out of sight nobody sees who touched whom."""
+
+    all: Tensor
+    together: Tensor
 
 
-def sample_clips(episodes: Episodes, batch: int, returning: Tensor | None = None) -> Clips:
-    """Clips of `CLIP_TICKS`; given `returns`, a car comes back from under a roof in every second one."""
+def returns(episodes: Episodes) -> Returns:
+    hidden = episodes.latents[..., 4 - 2 * SLOT_DIM :: SLOT_DIM] < 0
+    both = hidden.all(-1).float()
+    lately = F.max_pool1d(F.pad(both, (TOGETHER_TICKS, 0)), TOGETHER_TICKS + 1, 1) > 0
+    found = (hidden[:, :-1] & ~hidden[:, 1:]).any(-1).nonzero()
+    found = found[(found[:, 1] >= CLIP_TICKS) & (found[:, 1] < episodes.latents.shape[1] - CLIP_TICKS)]
+    return Returns(found, found[lately[found[:, 0], found[:, 1]]])
+
+
+def sample_clips(episodes: Episodes, batch: int, returning: Returns | None = None) -> Clips:
+    """Clips of `CLIP_TICKS`; given `returns`, a car comes back from under a roof in every second one, and in half of
+    those both were there."""
     count, ticks, _ = episodes.latents.shape
     which = torch.randint(count, (batch,))
     start = torch.randint(ticks - CLIP_TICKS, (batch,))
-    if returning is not None and len(returning):
-        picked = returning[torch.randint(len(returning), (batch // 2,))]
-        which[: batch // 2] = picked[:, 0]
-        start[: batch // 2] = picked[:, 1] - torch.randint(24, CLIP_TICKS - 2, (batch // 2,))
+    if returning is not None and len(returning.all):
+        some = batch // 2
+        picked = returning.all[torch.randint(len(returning.all), (some,))]
+        if len(returning.together):
+            picked[::2] = returning.together[torch.randint(len(returning.together), (len(picked[::2]),))]
+        which[:some] = picked[:, 0]
+        start[:some] = picked[:, 1] - torch.randint(24, CLIP_TICKS - 2, (some,))
     index = start[:, None] + torch.arange(CLIP_TICKS)
     latents = episodes.latents[which[:, None], index]
     return Clips(latents, latents, episodes.conditions[which[:, None], index], torch.zeros(batch, dtype=torch.bool))

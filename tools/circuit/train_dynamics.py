@@ -28,7 +28,7 @@ from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer, Tokenize
 from tools.circuit.clips import Clips, Dreams, Episodes, Latents, load_episodes, returns, sample_clips, with_dreams
 from tools.circuit.data import HELD_OUT_SEED
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
-from worlds.circuit.world import dynamics_config
+from worlds.circuit.world import dynamics_config, load_networks
 
 # --- the objective ------------------------------------------------------------------------------------------------
 
@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument("--own-share", type=float, default=0.0, help="of a batch: the network's own episodes")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--weights", type=Path, help="a world folder to go on from, with a new optimiser")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -225,6 +226,8 @@ def main() -> None:
 
 def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episodes, held_out: Episodes) -> None:
     dynamics = Dynamics(dynamics_config()).to(options.device)
+    if options.weights:
+        dynamics.load_state_dict(load_networks(options.weights)[1].state_dict())
     ema = Dynamics(dynamics_config()).to(options.device)
     ema.load_state_dict(dynamics.state_dict())
     optimiser = torch.optim.AdamW(dynamics.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
