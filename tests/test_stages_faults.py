@@ -210,7 +210,10 @@ def test_a_second_death_right_after_the_first_waits_for_no_torch_to_load(weights
         assert nursery.pids == mother
         os.kill(mother[0], signal.SIGSTOP)
         os.kill(mother[0], signal.SIGKILL)
-        assert tick_of(world, 2) == tick_of(twin, 2)
+        tick, until_s = 2, time.monotonic() + 20
+        while nursery.pids == mother and time.monotonic() < until_s:  # the kernel takes its time to end a process
+            assert tick_of(world, tick) == tick_of(twin, tick)
+            tick += 1
         assert nursery.pids != mother
         assert not lives(mother[0])
         assert len(world.faults) == 3
