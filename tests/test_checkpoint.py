@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from model.checkpoint import PICKLES, CheckpointError, half, load_into, load_tensors, sha256
 from runtime.core import WeightsError
 from worlds.circuit import world as circuit
+from worlds.drive import world as drive
+from worlds.freedoom import world as freedoom
 
 
 def network() -> nn.Module:
@@ -145,15 +148,26 @@ def test_tensors_stored_in_half_precision_come_back_as_float32(tmp_path: Path) -
 
 # --- at the world's boundary --------------------------------------------------------------------------------------
 
-
-def test_a_world_without_its_weights_says_so_as_a_weights_error(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no such file"):
-        circuit.weights_sha256(tmp_path)
-    with pytest.raises(WeightsError, match="no such file"):
-        circuit.load_networks(tmp_path)
+KINDS = pytest.mark.parametrize("kind", [circuit, drive, freedoom], ids=["circuit", "drive", "freedoom"])
 
 
-def test_weights_of_another_network_are_a_weights_error(tmp_path: Path) -> None:
-    stored(tmp_path).rename(tmp_path / circuit.TOKENIZER)
-    with pytest.raises(WeightsError, match="tensor"):
-        circuit.load_networks(tmp_path)
+@KINDS
+def test_a_world_without_its_weights_says_so_as_a_weights_error(kind: ModuleType, tmp_path: Path) -> None:
+    for read in (kind.weights_sha256, kind.load_networks, kind.staged_parts, kind.load_seeds):
+        with pytest.raises(WeightsError, match="no such file"):
+            read(tmp_path)
+
+
+@KINDS
+def test_weights_of_another_network_are_a_weights_error(kind: ModuleType, tmp_path: Path) -> None:
+    stored(tmp_path).rename(tmp_path / kind.TOKENIZER)
+    for read in (kind.load_networks, kind.staged_parts):
+        with pytest.raises(WeightsError, match="tensor"):
+            read(tmp_path)
+
+
+def test_seeds_without_their_conditions_are_a_weights_error_that_names_them(tmp_path: Path) -> None:
+    save_file({"latents": torch.zeros(1, 8, 24)}, tmp_path / circuit.SEEDS)
+    with pytest.raises(WeightsError, match="conditions"):
+        circuit.load_seeds(tmp_path)
+    assert circuit.origins(tmp_path) == []

@@ -1,7 +1,4 @@
-"""The circuit as a playable world: its networks filled from the shipped weights.
-
-Owns which files hold what. The sizes of the networks are in the code; a checkpoint that does not fit is refused.
-"""
+"""The circuit as a playable world: its networks, at their sizes, filled from the shipped weights."""
 
 from __future__ import annotations
 
@@ -9,21 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.checkpoint import CheckpointError, load_into, load_tensors, sha256
 from model.dynamics import Dynamics, DynamicsConfig, RestRule
 from model.generator import Generator
 from model.graphs import CudaGraphs, GraphedGenerator
 from model.tokenizer import POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
-from runtime.core import Clock, WeightsError, WorldInfo
-from worlds.neural import NeuralWorld, SeedClips
+from runtime.core import Clock, WorldInfo
+from worlds.neural import NeuralWorld
+from worlds.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
 
 if TYPE_CHECKING:
     from worlds.staged import StagedParts
 
+__all__ = [
+    "DYNAMICS", "SEEDS", "TOKENIZER", "build", "dynamics_config", "fresh_tokenizer", "load_networks", "load_seeds",
+    "origins", "staged_parts", "weights_sha256",
+]  # fmt: skip
+
 PEDALS, RESTING_PX, PARKED_PX = (1, 3), 0.6, 1.5
 """With throttle and brake untouched, a car that would move by less stands; once it stands, it takes more to move it."""
-
-TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
 
 
 def dynamics_config() -> DynamicsConfig:
@@ -31,23 +31,13 @@ def dynamics_config() -> DynamicsConfig:
     return DynamicsConfig(rests=rests)
 
 
-def weights_sha256(folder: Path) -> str:
-    """One hash over all weights; a missing or unsafe file is a `WeightsError`."""
-    try:
-        return sha256([folder / name for name in (TOKENIZER, DYNAMICS, SEEDS)])
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
+def fresh_tokenizer() -> SlotTokenizer:
+    return SlotTokenizer(TokenizerConfig(192, 256))
 
 
 def load_networks(folder: Path, device: str = "cpu") -> tuple[SlotTokenizer, Dynamics]:
     """Tokenizer and dynamics from a folder with their safetensors files."""
-    tokenizer, dynamics = SlotTokenizer(TokenizerConfig(192, 256)), Dynamics(dynamics_config())
-    try:
-        load_into(tokenizer, folder / TOKENIZER)
-        load_into(dynamics, folder / DYNAMICS)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    return tokenizer.to(device), dynamics.to(device)
+    return filled(folder, fresh_tokenizer(), dynamics_config(), device)
 
 
 def build(
@@ -62,36 +52,4 @@ def build(
 
 
 def staged_parts(folder: Path) -> StagedParts:
-    """The same for a world over several processes, each of which loads its own layers."""
-    from model.stage_ring import StageWeights
-    from worlds.staged import StagedParts
-
-    tokenizer = SlotTokenizer(TokenizerConfig(192, 256))
-    try:
-        load_into(tokenizer, folder / TOKENIZER)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    return StagedParts(
-        tokenizer, dynamics_config(), StageWeights(folder / DYNAMICS, folder / TOKENIZER), load_seeds(folder)
-    )
-
-
-def load_seeds(folder: Path) -> SeedClips:
-    """The short pasts that sessions start from."""
-    try:
-        seeds = load_tensors(folder / SEEDS)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    missing = {"latents", "conditions"} - seeds.keys()
-    if missing:
-        raise WeightsError(f"{folder / SEEDS}: expected tensors 'latents' and 'conditions', {sorted(missing)} missing")
-    return SeedClips(seeds["latents"], seeds["conditions"])
-
-
-def origins(folder: Path) -> list[list[int]]:
-    """Where each seed clip came from, for the teacher: simulator seed, weather, time, ticks. Empty if not stored."""
-    try:
-        stored = load_tensors(folder / SEEDS)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    return stored["origins"].tolist() if "origins" in stored else []
+    return parts(folder, fresh_tokenizer(), dynamics_config())

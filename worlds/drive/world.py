@@ -1,7 +1,4 @@
-"""The road course as a playable world: its networks filled from the shipped weights.
-
-Owns which files hold what. The sizes of the networks are in the code; a checkpoint that does not fit is refused.
-"""
+"""The road course as a playable world: its networks, at their sizes, filled from the shipped weights."""
 
 from __future__ import annotations
 
@@ -20,22 +17,21 @@ from model.chase import (
     SPEED_SCALE,
     ChaseTokenizer,
 )
-from model.checkpoint import CheckpointError, load_into, sha256
 from model.dynamics import Dynamics, DynamicsConfig, RestRule
 from model.generator import Generator
 from model.places import PlaneConfig
-from runtime.core import Clock, WeightsError, WorldInfo
-from worlds.circuit.world import load_seeds, origins
+from runtime.core import Clock, WorldInfo
 from worlds.drive.track import HEIGHT_M, WIDTH_M
 from worlds.neural import NeuralWorld
+from worlds.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
 
 if TYPE_CHECKING:
     from worlds.staged import StagedParts
 
-__all__ = ["build", "dynamics_config", "load_networks", "load_seeds", "origins", "staged_parts", "weights_sha256"]
-
-TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
-
+__all__ = [
+    "DYNAMICS", "SEEDS", "TOKENIZER", "build", "dynamics_config", "load_networks", "load_seeds", "new_generator",
+    "origins", "staged_parts", "weights_sha256",
+]  # fmt: skip
 
 PLANES = ((16.0, 24), (4.0, 16), (2.0, 12))
 """Metres between knots, and channels, of what the dynamics learns of each place."""
@@ -60,38 +56,13 @@ def dynamics_config() -> DynamicsConfig:
     )  # fmt: skip
 
 
-def weights_sha256(folder: Path) -> str:
-    """One hash over all weights; a missing or unsafe file is a `WeightsError`."""
-    try:
-        return sha256([folder / name for name in (TOKENIZER, DYNAMICS, SEEDS)])
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-
-
 def load_networks(folder: Path, device: str = "cpu") -> tuple[ChaseTokenizer, Dynamics]:
     """Tokenizer and dynamics from a folder with their safetensors files."""
-    tokenizer, dynamics = ChaseTokenizer(), Dynamics(dynamics_config())
-    try:
-        load_into(tokenizer, folder / TOKENIZER)
-        load_into(dynamics, folder / DYNAMICS)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    return tokenizer.to(device), dynamics.to(device)
+    return filled(folder, ChaseTokenizer(), dynamics_config(), device)
 
 
 def staged_parts(folder: Path) -> StagedParts:
-    """The same for a world over several processes, each of which loads its own layers."""
-    from model.stage_ring import StageWeights
-    from worlds.staged import StagedParts
-
-    tokenizer = ChaseTokenizer()
-    try:
-        load_into(tokenizer, folder / TOKENIZER)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    return StagedParts(
-        tokenizer, dynamics_config(), StageWeights(folder / DYNAMICS, folder / TOKENIZER), load_seeds(folder)
-    )
+    return parts(folder, ChaseTokenizer(), dynamics_config())
 
 
 def new_generator(tokenizer: ChaseTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None) -> Generator:

@@ -1,7 +1,6 @@
 """The keep as a playable world: its networks filled from the shipped weights.
 
-Owns which files hold what, and how a walker is written as a latent. The sizes of the networks are in the code; a
-checkpoint that does not fit is refused.
+Owns how large they are, and how a walker is written as a latent.
 """
 
 from __future__ import annotations
@@ -14,27 +13,24 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoint import CheckpointError, load_into, sha256
 from model.dynamics import Dynamics, DynamicsConfig, RestRule
 from model.generator import Generator
 from model.place_rays import ViewConfig
 from model.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
 from model.places import PlaneConfig
-from runtime.core import Clock, WeightsError, WorldInfo
-from worlds.circuit.world import load_seeds
+from runtime.core import Clock, WorldInfo
 from worlds.freedoom.plan import CELL_UNITS, LAMPS, load_grid
 from worlds.freedoom.walk import FRICTION, Walkers
 from worlds.neural import NeuralWorld
+from worlds.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, parts, weights_sha256
 
 if TYPE_CHECKING:
     from worlds.staged import StagedParts
 
 __all__ = [
-    "build", "dynamics_config", "fresh_tokenizer", "latents_of", "load_networks", "load_seeds", "new_generator",
-    "staged_parts", "walkers_of", "weights_sha256",
+    "DYNAMICS", "SEEDS", "TOKENIZER", "build", "dynamics_config", "fresh_tokenizer", "latents_of", "load_networks",
+    "load_seeds", "new_generator", "staged_parts", "walkers_of", "weights_sha256",
 ]  # fmt: skip
-
-TOKENIZER, DYNAMICS, SEEDS = "tokenizer.safetensors", "dynamics.safetensors", "seeds.safetensors"
 
 PLANES = ((64.0, 16), (16.0, 16), (8.0, 12))
 """Units between knots, and channels, of what the dynamics learns of each place."""
@@ -104,38 +100,13 @@ def view_config() -> ViewConfig:
     return ViewConfig(floor, ceiling, solid, sky, lamps, cell=CELL_UNITS)
 
 
-def weights_sha256(folder: Path) -> str:
-    """One hash over all weights; a missing or unsafe file is a `WeightsError`."""
-    try:
-        return sha256([folder / name for name in (TOKENIZER, DYNAMICS, SEEDS)])
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-
-
 def load_networks(folder: Path, device: str = "cpu") -> tuple[PlaceTokenizer, Dynamics]:
     """Tokenizer and dynamics from a folder with their safetensors files."""
-    tokenizer, dynamics = fresh_tokenizer(), Dynamics(dynamics_config())
-    try:
-        load_into(tokenizer, folder / TOKENIZER)
-        load_into(dynamics, folder / DYNAMICS)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    return tokenizer.to(device), dynamics.to(device)
+    return filled(folder, fresh_tokenizer(), dynamics_config(), device)
 
 
 def staged_parts(folder: Path) -> StagedParts:
-    """The same for a world over several processes, each of which loads its own layers."""
-    from model.stage_ring import StageWeights
-    from worlds.staged import StagedParts
-
-    tokenizer = fresh_tokenizer()
-    try:
-        load_into(tokenizer, folder / TOKENIZER)
-    except CheckpointError as error:
-        raise WeightsError(str(error)) from error
-    return StagedParts(
-        tokenizer, dynamics_config(), StageWeights(folder / DYNAMICS, folder / TOKENIZER), load_seeds(folder)
-    )
+    return parts(folder, fresh_tokenizer(), dynamics_config())
 
 
 def new_generator(tokenizer: PlaceTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None) -> Generator:
