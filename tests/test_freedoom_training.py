@@ -128,13 +128,13 @@ def test_a_walk_that_was_stopped_keeps_its_steps(
     monkeypatch.setattr(train_walk, "watch", lambda *_: "fine")
     monkeypatch.setattr(Pool, "ROWS", 8)
     options = argparse.Namespace(
-        out=tmp_path, minutes=0.005, batch=4, rate=1e-3, own_from=1.0, compile=False, resume=True
+        out=tmp_path, minutes=0.005, batch=4, rate=1e-3, own_from=1.0, compile=False, resume=True, device="cpu"
     )
-    train_walk.run(options, tokenizer)
+    train_walk.train(options, tokenizer)
     first = torch.load(tmp_path / "dynamics.checkpoint", weights_only=True)
     assert first["step"] > 0
-    options.minutes = 0.01
-    train_walk.run(options, tokenizer)
+    options.minutes = (first["spent_s"] + 0.3) / 60
+    train_walk.train(options, tokenizer)
     assert torch.load(tmp_path / "dynamics.checkpoint", weights_only=True)["step"] > first["step"]
 
 

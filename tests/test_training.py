@@ -16,6 +16,7 @@ from model.checkpoint import load_into
 from model.dynamics import Dynamics, DynamicsConfig
 from runtime.registry import find_world
 from tests.networks import shipped_dynamics, shipped_tokenizer, simulator
+from tools import dynamics_run
 from tools.circuit import train_dynamics
 from tools.circuit.clips import (
     CLIP_TICKS,
@@ -56,7 +57,7 @@ def steps_taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seconds = count()
     monkeypatch.setattr(train_dynamics, "loss_of", counted)
     monkeypatch.setattr(train_dynamics, "watch", lambda *given: "")
-    monkeypatch.setattr(train_dynamics, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(dynamics_run, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
     return taken
 
 
@@ -65,7 +66,7 @@ def train(out: Path, steps: int, *, resume: bool = False, own_share: float = 0.0
         out=out, minutes=steps / 60, batch=4, rate=1.5e-3, resume=resume, compile=False, device="cpu",
         own_share=own_share, weights=weights,
     )  # fmt: skip
-    train_dynamics.run(options, shipped_tokenizer(), episodes(), episodes())
+    train_dynamics.train(options, shipped_tokenizer(), episodes(), episodes())
 
 
 def stored_step(out: Path) -> int:
@@ -102,6 +103,7 @@ def test_thirty_steps_lower_the_loss_and_a_resumed_run_goes_on_from_there(
     assert loss_on_the_same_draw(trained(tmp_path)) < 0.95 * untrained
 
 
+@pytest.mark.usefixtures("steps_taken")
 def test_a_run_may_go_on_from_weights_that_ship(tmp_path: Path) -> None:
     train(tmp_path, 1, weights=find_world("circuit").path)
     shipped = shipped_dynamics().state_dict()

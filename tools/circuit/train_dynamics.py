@@ -1,4 +1,4 @@
-"""Train the dynamics on driven episodes of the teacher, in latents. Resumable: a checkpoint every two minutes.
+"""Train the dynamics on driven episodes of the teacher, in latents. Resumable: a checkpoint every minute and a half.
 
     python -m tools.circuit.train_dynamics --out runs/circuit --minutes 60 [--resume]
 
@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
 from pathlib import Path
-from typing import cast
 
 import torch
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
-from model.devices import best_device
 from model.dynamics import Dynamics
 from model.generator import Generator
-from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer, TokenizerConfig
+from model.tokenizer import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer
 from tools.circuit.clips import Clips, Dreams, Episodes, Latents, load_episodes, returns, sample_clips, with_dreams
 from tools.circuit.data import HELD_OUT_SEED
+from tools.dynamics_run import DynamicsRun, run_options
 from worlds.circuit.track import HEIGHT_PX, WIDTH_PX
-from worlds.circuit.world import dynamics_config, load_networks
+from worlds.circuit.world import TOKENIZER, dynamics_config, fresh_tokenizer, load_networks
 
 # --- the objective ------------------------------------------------------------------------------------------------
 
@@ -200,98 +198,42 @@ def watch(dynamics: Dynamics, tokenizer: SlotTokenizer, held_out: Episodes) -> s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/circuit"))
-    parser.add_argument("--minutes", type=float, default=60.0, help="training time of the whole run")
+    parser = run_options("tools.circuit.train_dynamics", __doc__, out=Path("runs/circuit"), minutes=60.0, batch=16)
     parser.add_argument("--episodes", type=int, default=2400)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
-    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--own-share", type=float, default=0.0, help="of a batch: the network's own episodes")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--resume", action="store_true")
     parser.add_argument("--weights", type=Path, help="a world folder to go on from, with a new optimiser")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    tokenizer = SlotTokenizer(TokenizerConfig(HEIGHT_PX, WIDTH_PX))
-    tokenizer.load_state_dict(load_file(options.out / "tokenizer.safetensors"))
+    tokenizer = fresh_tokenizer()
+    tokenizer.load_state_dict(load_file(options.out / TOKENIZER))
     latents = Latents(tokenizer)
     episodes = load_episodes(options.out / "episodes.safetensors", latents, options.episodes, 240, 0)
     held_out = load_episodes(options.out / "held_out.safetensors", latents, 64, 1100, HELD_OUT_SEED)
-    run(options, tokenizer, episodes, held_out)
+    train(options, tokenizer, episodes, held_out)
 
 
-def run(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episodes, held_out: Episodes) -> None:
-    dynamics = Dynamics(dynamics_config()).to(options.device)
-    if options.weights:
-        dynamics.load_state_dict(load_networks(options.weights)[1].state_dict())
-    ema = Dynamics(dynamics_config()).to(options.device)
-    ema.load_state_dict(dynamics.state_dict())
+def train(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episodes, held_out: Episodes) -> None:
+    dynamics = load_networks(options.weights)[1] if options.weights else Dynamics(dynamics_config())
+    dynamics.to(options.device)
     optimiser = torch.optim.AdamW(dynamics.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    spent, step = 0.0, 0
-    checkpoint = options.out / "dynamics.checkpoint"
-    if options.resume and checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True, map_location=options.device)
-        dynamics.load_state_dict(stored["dynamics"])
-        ema.load_state_dict(stored["ema"])
-        optimiser.load_state_dict(stored["optimiser"])
-        spent, step = stored["spent_s"], stored["step"]
-    learner = cast(Dynamics, torch.compile(dynamics)) if options.compile else dynamics
-    budget, logged, saved = options.minutes * 60, time.monotonic(), time.monotonic()
+    course = DynamicsRun(dynamics, optimiser, options, cools_for=0.5, averaging=0.999)
     print(
         f"{sum(p.numel() for p in dynamics.parameters()) / 1e6:.2f} M parameters, {len(episodes.latents)} episodes",
         flush=True,
     )
     returning, dreams = returns(episodes), Dreams(tokenizer)
     with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
-        bar = progress.add_task("dynamics", total=budget)
-        while spent < budget:
-            began = time.monotonic()
-            part = spent / budget
-            for group in optimiser.param_groups:
-                group["lr"] = options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.5 + 0.01)
+        bar = progress.add_task("dynamics", total=1.0)
+        while course.goes_on():
             clips = sample_clips(episodes, options.batch, returning)
             if options.own_share > 0:
-                clips = with_dreams(clips, dreams.at(ema, spent), options.own_share)
-            share = min(0.5, max(0.0, part - 0.15) * 2)
-            loss = loss_of(learner, tokenizer, clips.to(options.device), own_share=share)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(dynamics.parameters(), 1.0)
-            optimiser.step()
-            decay = min(0.999, (step + 1) / (step + 20))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(ema.parameters()), list(dynamics.parameters()), 1 - decay)
-            step += 1
-            spent += time.monotonic() - began
-            progress.update(bar, completed=spent)
-            if time.monotonic() - logged > 60:
-                print(
-                    f"{spent:.0f} s, step {step}, loss {loss.item():.4f}; {watch(ema, tokenizer, held_out)}", flush=True
-                )
-                logged = time.monotonic()
-            if time.monotonic() - saved > 120 or spent >= budget:
-                save(options.out, dynamics, ema, optimiser, spent, step)
-                saved = time.monotonic()
-
-
-def save(  # noqa: PLR0917 - what is stored, in order
-    out: Path, dynamics: Dynamics, ema: Dynamics, optimiser: torch.optim.Optimizer, spent: float, step: int
-) -> None:
-    part = out / "dynamics.checkpoint.part"
-    stored = {
-        "dynamics": dynamics.state_dict(),
-        "ema": ema.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "spent_s": spent,
-        "step": step,
-    }
-    torch.save(stored, part)
-    part.replace(out / "dynamics.checkpoint")
-    save_file(ema.state_dict(), out / "dynamics.safetensors")
+                clips = with_dreams(clips, dreams.at(course.average, course.spent_s), options.own_share)
+            share = min(0.5, max(0.0, course.part - 0.15) * 2)
+            course.descend(loss_of(course.learner, tokenizer, clips.to(options.device), own_share=share))
+            course.say(lambda: watch(course.average, tokenizer, held_out))
+            progress.update(bar, completed=course.part)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model.chase import POSITION_SCALE_M, SLIP, SLIP_SCALE, SPEED, SPEED_SCALE, ChaseTokenizer
-from model.devices import best_device
 from model.dynamics import Dynamics
 from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
 from tools.drive.data import HELD_OUT_SEED, drive
 from tools.drive.on_policy import OwnEpisodes, beyond_fence, haunt, make
+from tools.dynamics_run import DynamicsRun, run_options
 from worlds.drive.simulator import Simulator
 from worlds.drive.world import dynamics_config, new_generator
 
@@ -205,66 +203,30 @@ def watch(dynamics: Dynamics, tokenizer: ChaseTokenizer, held_out: tuple[Tensor,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/drive"))
-    parser.add_argument("--minutes", type=float, default=60.0, help="training time of the whole run")
-    parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
-    parser.add_argument("--threads", type=int, default=0)
+    parser = run_options("tools.drive.train_dynamics", __doc__, out=Path("runs/drive"), minutes=60.0, batch=48)
     parser.add_argument(
         "--own-from", type=float, default=0.35, help="share of the run after which it learns on its own"
     )
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     options.out.mkdir(parents=True, exist_ok=True)
-    run(options, ChaseTokenizer(), Simulator())
+    train(options, ChaseTokenizer(), Simulator())
 
 
-def run(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Simulator) -> None:
-    dynamics, ema = (Dynamics(dynamics_config()).to(options.device) for _ in range(2))
-    ema.load_state_dict(dynamics.state_dict())
-    optimiser = optimiser_of(dynamics, options.rate)
-    spent, step = 0.0, 0
-    checkpoint = options.out / "dynamics.checkpoint"
-    if options.resume and checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True, map_location=options.device)
-        dynamics.load_state_dict(stored["dynamics"])
-        ema.load_state_dict(stored["ema"])
-        optimiser.load_state_dict(stored["optimiser"])
-        spent, step = stored["spent_s"], stored["step"]
-    learner = cast(Dynamics, torch.compile(dynamics)) if options.compile else dynamics
-    held_out = [torch.from_numpy(part) for part in drive(simulator, 48, 140, HELD_OUT_SEED)]
+def train(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Simulator) -> None:
+    dynamics = Dynamics(dynamics_config()).to(options.device)
+    course = DynamicsRun(dynamics, optimiser_of(dynamics, options.rate), options)
+    latents, conditions = (torch.from_numpy(part) for part in drive(simulator, 48, 140, HELD_OUT_SEED))
     drives, dreams, ghosts = Drives(simulator), Dreams(tokenizer, simulator), Ghosts(simulator)
-    budget, logged, warm = options.minutes * 60, time.monotonic(), False
-    while spent < budget:
-        began, part = time.monotonic(), spent / budget
-        for group in optimiser.param_groups:
-            group["lr"] = group["share"] * options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.6 + 0.01)
-        clips = drives.clips(options.batch, spent)
-        if part > options.own_from:
-            clips = ghosts.mixed(dreams.mixed(clips, 0.4, ema, spent), spent)
+    while course.goes_on():
+        clips = drives.clips(options.batch, course.spent_s)
+        if course.part > options.own_from:
+            clips = ghosts.mixed(dreams.mixed(clips, 0.4, course.average, course.spent_s), course.spent_s)
         clips = Clips(*(tensor.to(options.device) for tensor in clips))
-        loss = loss_of(learner, tokenizer, clips, own_share=min(0.5, max(0.0, part - 0.1) * 2))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(dynamics.parameters(), 1.0)
-        optimiser.step()
-        decay = min(0.998, (step + 1) / (step + 20))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(ema.parameters()), list(dynamics.parameters()), 1 - decay)
-        step += 1
-        spent += time.monotonic() - began if warm else 0.0  # compiling is not learning
-        warm = True
-        if time.monotonic() - logged > 90 or spent >= budget:
-            said = watch(ema, tokenizer, (held_out[0], held_out[1]))
-            print(f"{spent:.0f} s, step {step}, loss {loss.item():.4f}; {said}", flush=True)
-            save(options.out, dynamics, ema, optimiser, (spent, step))
-            logged = time.monotonic()
+        course.descend(loss_of(course.learner, tokenizer, clips, own_share=min(0.5, max(0.0, course.part - 0.1) * 2)))
+        course.say(lambda: watch(course.average, tokenizer, (latents, conditions)))
 
 
 def optimiser_of(dynamics: Dynamics, rate: float) -> torch.optim.Optimizer:
@@ -276,18 +238,6 @@ def optimiser_of(dynamics: Dynamics, rate: float) -> torch.optim.Optimizer:
         {"params": knots, "share": PLANES_FASTER, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-
-
-def save(
-    folder: Path, dynamics: Dynamics, ema: Dynamics, optimiser: torch.optim.Optimizer, progress: tuple[float, int]
-) -> None:
-    save_file(dict(ema.state_dict()), folder / "dynamics.safetensors")
-    state = {
-        "dynamics": dynamics.state_dict(), "ema": ema.state_dict(), "optimiser": optimiser.state_dict(),
-        "spent_s": progress[0], "step": progress[1],
-    }  # fmt: skip
-    torch.save(state, folder / "dynamics.new")
-    (folder / "dynamics.new").replace(folder / "dynamics.checkpoint")
 
 
 if __name__ == "__main__":

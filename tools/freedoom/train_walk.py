@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,7 +20,8 @@ from model.dynamics import Dynamics
 from model.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
 from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
 from tools.drive.on_policy import OwnEpisodes
-from tools.drive.train_dynamics import CLIP_TICKS, Clips, fine, optimiser_of, replaced, save
+from tools.drive.train_dynamics import CLIP_TICKS, Clips, fine, optimiser_of, replaced
+from tools.dynamics_run import DynamicsRun, run_options
 from tools.freedoom.walks import HELD_OUT_SEED, dreams, ghosts, in_walls, walks
 from worlds.freedoom.walk import Walk
 from worlds.freedoom.world import dynamics_config, fresh_tokenizer, new_generator
@@ -65,25 +64,26 @@ def loss_of(dynamics: Dynamics, tokenizer: PlaceTokenizer, clips: Clips, own_sha
     """Pass 1 without gradient gives estimates, pass 2 learns with them."""
     clean, conditions = clips.targets, clips.conditions
     batch, ticks, _ = clean.shape
-    strength = torch.where(torch.rand(batch) < 0.6, 0.0, torch.rand(batch))
+    device = clean.device
+    strength = torch.where(torch.rand(batch, device=device) < 0.6, 0.0, torch.rand(batch, device=device))
     # What a corrupted past means is only guessed; what a dream means, the twin says.
     history = torch.where(clips.dreamt[:, None, None], clips.histories, corrupt(dynamics, clean, strength))
     shape = (batch, ticks)
-    tau, earlier = noise_levels(shape, dynamics.config.taus, clean.device)
+    tau, earlier = noise_levels(shape, dynamics.config.taus, device)
     noise = torch.randn_like(clean)
     noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
     noisier = earlier[..., None] * clean + (1 - earlier[..., None]) * noise
-    window = draw_windows(batch, dynamics.config.window)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    window = draw_windows(batch, dynamics.config.window).to(device)
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
         guess = dynamics(history, noisier, torch.zeros_like(noisy), conditions, earlier, window).float()
     if own_share > 0:
-        swap = torch.rand(shape) < own_share * (torch.rand(batch, 1) < 0.3)
+        swap = torch.rand(shape, device=device) < own_share * (torch.rand(batch, 1, device=device) < 0.3)
         swap[:, 0] = False
         swap &= ~clips.dreamt[:, None]
         history = torch.where(swap[..., None], tokenizer.canonical(guess), history)
-    known = (tau > 0) & (torch.rand(shape) < 0.9)
+    known = (tau > 0) & (torch.rand(shape, device=device) < 0.9)
     estimate = torch.where(known[..., None], guess, 0.0)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device.type, torch.bfloat16):
         predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
     return objective(dynamics, predicted, clean)[:, 1:].mean()
 
@@ -109,17 +109,17 @@ class Pool:
         self._made += 1
         return True
 
-    def clips(self, batch: int, spent_s: float, ema: Dynamics | None) -> Clips:
-        """`ema`: whose dreams to learn from; none yet if None."""
+    def clips(self, batch: int, spent_s: float, average: Dynamics | None) -> Clips:
+        """`average`: whose dreams to learn from; none yet if None."""
         seed = int(spent_s) * 131 + self._made
         while len(self._walks) < self.WALKS or self._due("walks", spent_s, 40.0):
             made = walks(self._walk, self.ROWS, self.TICKS, seed + len(self._walks) * 7919)
             self._walks = [*self._walks, (torch.from_numpy(made[0]), torch.from_numpy(made[1]))][-self.WALKS :]
         if self._due("ghosts", spent_s, 30.0):
             self._ghosts = [*self._ghosts, ghosts(self._walk, 768, 40, seed)][-4:]
-        if ema is not None and self._due("dreams", spent_s, 90.0):
+        if average is not None and self._due("dreams", spent_s, 90.0):
             rows, ticks = self.DREAMS
-            generator = new_generator(self._tokenizer, copy.deepcopy(ema), rows)
+            generator = new_generator(self._tokenizer, copy.deepcopy(average).cpu(), rows)
             own = dreams(generator, self._walk, seed, ticks, settle_ticks=100 * (self._made % 3))
             print(f"{spent_s:.0f} s: dreams, {100 * in_walls(self._walk, own.histories):.2f} % in walls", flush=True)
             self._dreams = [*self._dreams, own][-5:]
@@ -141,7 +141,7 @@ def watch(dynamics: Dynamics, tokenizer: PlaceTokenizer, held_out: tuple[Tensor,
     """How far free walks are from the twin's under the same keys, in units and degrees."""
     latents, conditions = held_out
     rows, start, ticks = len(latents), 8, 120
-    generator = new_generator(tokenizer, copy.deepcopy(dynamics), rows)
+    generator = new_generator(tokenizer, copy.deepcopy(dynamics).cpu(), rows)
     generator.prefill(latents[:, :start], conditions[:, :start])
     out = []
     for t in range(start, start + ticks):
@@ -163,60 +163,26 @@ def watch(dynamics: Dynamics, tokenizer: PlaceTokenizer, held_out: tuple[Tensor,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.freedoom.train_walk", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/freedoom"))
-    parser.add_argument("--minutes", type=float, default=40.0, help="training time of the whole run")
-    parser.add_argument("--batch", type=int, default=96)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--threads", type=int, default=0)
+    parser = run_options("tools.freedoom.train_walk", __doc__, out=Path("runs/freedoom"), minutes=40.0, batch=96)
     parser.add_argument("--own-from", type=float, default=0.2, help="share of the run after which it learns on dreams")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     options.out.mkdir(parents=True, exist_ok=True)
-    run(options, fresh_tokenizer())
+    train(options, fresh_tokenizer())
 
 
-def run(options: argparse.Namespace, tokenizer: PlaceTokenizer) -> None:
-    dynamics, ema = (Dynamics(dynamics_config()) for _ in range(2))
-    ema.load_state_dict(dynamics.state_dict())
-    optimiser = optimiser_of(dynamics, options.rate)
-    spent, step = 0.0, 0
-    checkpoint = options.out / "dynamics.checkpoint"
-    if options.resume and checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
-        dynamics.load_state_dict(stored["dynamics"])
-        ema.load_state_dict(stored["ema"])
-        optimiser.load_state_dict(stored["optimiser"])
-        spent, step = stored["spent_s"], stored["step"]
-    learner = cast(Dynamics, torch.compile(dynamics)) if options.compile else dynamics
+def train(options: argparse.Namespace, tokenizer: PlaceTokenizer) -> None:
+    dynamics = Dynamics(dynamics_config()).to(options.device)
+    course = DynamicsRun(dynamics, optimiser_of(dynamics, options.rate), options)
     latents, conditions = (torch.from_numpy(part) for part in walks(Walk(), 96, 140, HELD_OUT_SEED))
     pool = Pool(tokenizer)
-    budget, logged, warm = options.minutes * 60, time.monotonic(), False
-    while spent < budget:
-        began, part = time.monotonic(), spent / budget
-        for group in optimiser.param_groups:
-            group["lr"] = group["share"] * options.rate * min(1.0, (step + 1) / 200, (1 - part) / 0.6 + 0.01)
-        clips = pool.clips(options.batch, spent, ema if part >= options.own_from else None)
-        loss = loss_of(learner, tokenizer, clips, own_share=min(0.5, max(0.0, part - 0.1) * 2))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(dynamics.parameters(), 1.0)
-        optimiser.step()
-        decay = min(0.998, (step + 1) / (step + 20))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(ema.parameters()), list(dynamics.parameters()), 1 - decay)
-        step += 1
-        spent += time.monotonic() - began if warm else 0.0  # compiling is not learning
-        warm = True
-        if time.monotonic() - logged > 90 or spent >= budget:
-            said = watch(ema, tokenizer, (latents, conditions))
-            print(f"{spent:.0f} s, step {step}, loss {loss.item():.4f}; {said}", flush=True)
-            save(options.out, dynamics, ema, optimiser, (spent, step))
-            logged = time.monotonic()
+    while course.goes_on():
+        clips = pool.clips(options.batch, course.spent_s, course.average if course.part >= options.own_from else None)
+        clips = Clips(*(tensor.to(options.device) for tensor in clips))
+        course.descend(loss_of(course.learner, tokenizer, clips, own_share=min(0.5, max(0.0, course.part - 0.1) * 2)))
+        course.say(lambda: watch(course.average, tokenizer, (latents, conditions)))
 
 
 if __name__ == "__main__":
