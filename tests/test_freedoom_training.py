@@ -11,7 +11,7 @@ import torch
 
 from model.dynamics import Dynamics
 from model.place_view import SPEEDS, PlaceTokenizer
-from tools.freedoom import evaluate, train_looks, train_walk
+from tools.freedoom import train_looks, train_walk
 from tools.freedoom.train_looks import HELD_OUT, Shots, looks_loss
 from tools.freedoom.train_walk import Pool, corrupt, loss_of, objective
 from tools.freedoom.walks import anywhere, walks
@@ -136,10 +136,3 @@ def test_a_walk_that_was_stopped_keeps_its_steps(
     options.minutes = (first["spent_s"] + 0.3) / 60
     train_walk.train(options, tokenizer)
     assert torch.load(tmp_path / "dynamics.checkpoint", weights_only=True)["step"] > first["step"]
-
-
-def test_a_gate_is_met_on_its_own_side_only() -> None:
-    assert evaluate.gate("in_walls", 0.0)["met"]
-    assert not evaluate.gate("in_walls", 0.5)["met"]
-    assert evaluate.gate("lamp_remembered_when_back", 1.0)["met"]
-    assert not evaluate.gate("lamp_remembered_when_back", 0.5)["met"]

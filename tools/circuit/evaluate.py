@@ -6,30 +6,26 @@ frames read by the tokenizer, not the teacher's own poses. The gates and their b
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from tools.circuit.dreams import Dream, free_run
 from tools.circuit.forced import next_frame
-from tools.circuit.measures import (
-    Image,
-)
 from tools.circuit.passages import passages
 from tools.circuit.rest import idle_drift_px
 from tools.circuit.rig import LADDER, Bench
 from tools.circuit.walls import careless_drive
+from tools.gates import FILM_COLUMNS, judged, print_gates, write_report
 from worlds.circuit import world as circuit
 from worlds.circuit.render import Renderer
 from worlds.circuit.simulator import Simulator
 
 STARTS = 32
-
+FILM_PICTURES = 24
 
 GATES = {
     "next_frame_below_ceiling_db": ("<=", 2.0),
@@ -69,15 +65,14 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
         "counterfactuals": {
             "weather": len(dream.weather_seen), "key_flips": len(dream.flips_seen), "held_turns": len(dream.steering),
         },
-        "gates": {name: gate(name, value) for name, value in numbers.items()},
+        "gates": {name: judged(value, *GATES[name]) for name, value in numbers.items()},
     }  # fmt: skip
     if not quick:
         report["memory"] = {str(w): memory_row(bench, w) for w in (1, 4, 16, 32)}
     report["met"] = all(row["met"] for row in report["gates"].values())
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=1) + "\n")
-        save_film(out.with_suffix(".png"), dream.film)
+        whole = dream.film[: len(dream.film) // FILM_COLUMNS * FILM_COLUMNS]
+        write_report(out, report, whole[:: max(1, len(whole) // FILM_PICTURES)][:FILM_PICTURES])
     return report
 
 
@@ -120,33 +115,10 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
     return means
 
 
-def gate(name: str, value: float) -> dict[str, Any]:
-    sign, bound = GATES[name]
-    return {
-        "value": round(value, 4),
-        "bound": f"{sign} {bound:.4g}",
-        "met": bool(value <= bound if sign == "<=" else value >= bound),
-    }
-
-
-def save_film(path: Path, film: list[Image]) -> None:
-    from runtime.video import write_png
-
-    count = len(film) // 6 * 6
-    if count:
-        picked = film[:count][:: max(1, count // 24)][:24]
-        rows = [np.concatenate(picked[k : k + 6], axis=1) for k in range(0, len(picked) - 5, 6)]
-        write_png(path, np.ascontiguousarray(np.concatenate(rows, axis=0)))
-
-
 def print_summary(report: dict[str, Any]) -> None:
     console = Console()
-    table = Table(title=f"circuit, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}")
-    for heading in ("gate", "value", "bound", "met"):
-        table.add_column(heading, justify="left" if heading == "gate" else "right")
-    for name, row in report["gates"].items():
-        table.add_row(name.replace("_", " "), f"{row['value']:.4g}", row["bound"], "yes" if row["met"] else "NO")
-    console.print(table)
+    title = f"circuit, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
+    print_gates(title, report["gates"], console)
     for name, key in (("PSNR", "psnr_db"), ("moving pixels", "moving_psnr_db")):
         console.print(f"{name} dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"][key].items()))
     other = report["next_frame"]["other_steering"]

@@ -7,7 +7,6 @@ bounds are in `GATES`.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from model.generator import Generator
 from tools.circuit.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
 from tools.drive.data import HELD_OUT_SEED, Drivers, condition, drive, latents_of, random_states
 from tools.drive.on_policy import none_of, seen
+from tools.gates import judged, print_gates, write_report
 from worlds.drive import world as drive_world
 from worlds.drive.camera import FOCAL_PX, HORIZON_PX
 from worlds.drive.render import Renderer
@@ -120,15 +119,13 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
         "schema": "nextframe.eval/1", "world": "drive", "quick": quick,
         "weights_sha256": drive_world.weights_sha256(folder),
         "next_frame": forced, "free_run": free, "laps": laps, "held_turns": steering,
-        "gates": {name: gate(name, value) for name, value in numbers.items()},
+        "gates": {name: judged(value, *GATES[name]) for name, value in numbers.items()},
     }  # fmt: skip
     if not quick:
         report["memory"] = {str(w): next_frame(bench, 12, 24, window=w)["psnr_db"]["steps_2"] for w in (1, 4, 16)}
     report["met"] = all(row["met"] for row in report["gates"].values())
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=1) + "\n")
-        save_film(out.with_suffix(".png"), film)
+        write_report(out, report, film)
     return report
 
 
@@ -381,29 +378,10 @@ def idle_drift_m(bench: Bench, rows: int) -> float:
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-def gate(name: str, value: float) -> dict[str, Any]:
-    sign, bound = GATES[name]
-    met = value <= bound if sign == "<=" else value >= bound
-    return {"value": round(float(value), 4), "bound": f"{sign} {bound:.4g}", "met": bool(met)}
-
-
-def save_film(path: Path, film: list[NDArray[np.uint8]]) -> None:
-    """Pairs of dream and teacher at the same pose, six columns wide."""
-    from runtime.video import write_png
-
-    rows = [np.concatenate(film[k : k + 6], axis=1) for k in range(0, len(film) - 5, 6)]
-    if rows:
-        write_png(path, np.ascontiguousarray(np.concatenate(rows, axis=0)))
-
-
 def print_summary(report: dict[str, Any]) -> None:
     console = Console()
-    table = Table(title=f"drive, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}")
-    for heading in ("gate", "value", "bound", "met"):
-        table.add_column(heading, justify="left" if heading == "gate" else "right")
-    for name, row in report["gates"].items():
-        table.add_row(name.replace("_", " "), f"{row['value']:.4g}", row["bound"], "yes" if row["met"] else "NO")
-    console.print(table)
+    title = f"drive, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
+    print_gates(title, report["gates"], console)
     console.print("PSNR dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"]["psnr_db"].items()))
     for tick, row in report["free_run"].items():
         console.print(f"after {tick} free ticks: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))

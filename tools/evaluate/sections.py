@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rich.console import Console
-from rich.table import Table
 
 from tools.evaluate.at_rest import idle, mash
 from tools.evaluate.bands import real_bands
@@ -23,6 +22,7 @@ from tools.evaluate.latency import latency
 from tools.evaluate.memory_return import memory_return
 from tools.evaluate.open_loop import open_loop
 from tools.evaluate.subjects import Frames, Pair
+from tools.gates import judged, print_gates
 
 Sections: TypeAlias = dict[str, dict[str, Any]]
 Films: TypeAlias = dict[str, list[Frames]]
@@ -131,22 +131,15 @@ def gates(sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     table = {}
     for name, value in gate_values(sections).items():
         section, sign, bound = GATES[name]
-        met = None if value is None else bool(value <= bound if sign == "<=" else value >= bound)
-        table[name] = {"section": section, "value": value, "bound": f"{sign} {bound:.4g}", "met": met}
+        table[name] = {"section": section, **judged(value, sign, bound)}
     return table
 
 
 def print_sections(report: Mapping[str, Any]) -> None:
     """The full gates as a table, then what a judge refused."""
     console = Console()
-    table = Table(title=f"{report['world']}: the full evaluation{' (quick)' if report['quick'] else ''}")
-    for heading in ("gate", "value", "bound", "met"):
-        table.add_column(heading, justify="left" if heading == "gate" else "right")
-    words = {True: "yes", False: "NO", None: "not measured"}
-    for name, row in report["full_gates"].items():
-        value = "-" if row["value"] is None else f"{row['value']:.4g}"
-        table.add_row(name.replace("_", " "), value, row["bound"], words[row["met"]])
-    console.print(table)
+    title = f"{report['world']}: the full evaluation{' (quick)' if report['quick'] else ''}"
+    print_gates(title, report["full_gates"], console)
     for line in refusals(report["following"]):
         console.print(line)
 

@@ -7,7 +7,6 @@ figure of its own. The gates and their bounds are in `GATES`.
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from model.place_view import POSITION_SCALE_UNITS
 from runtime.core import NextframeError
 from tools.circuit.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
-from tools.drive.evaluate import denoised, pictures, save_film
+from tools.drive.evaluate import denoised, pictures
 from tools.freedoom.bench import PAST_TICKS, KeepBench, bench_of, told
 from tools.freedoom.returns import SHOWN_PX, away_and_back, lamps_remembered
 from tools.freedoom.script import looks
 from tools.freedoom.walks import CONDITION_DIM, HELD_OUT_SEED, Players, condition, in_walls
+from tools.gates import judged, print_gates, write_report
 from worlds.freedoom import world as keep
 
 LADDER = (1, 2, 4)
@@ -96,13 +95,11 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
         "weights_sha256": keep.weights_sha256(folder),
         "next_frame": forced, "free_run": free, "turning": turns, "turn_around": around, "staying": stays,
         "away_and_back": same, "lamps": lamps, "reading": read,
-        "gates": {name: gate(name, value) for name, value in numbers.items()},
+        "gates": {name: judged(value, *GATES[name]) for name, value in numbers.items()},
     }  # fmt: skip
     report["met"] = all(row["met"] for row in report["gates"].values())
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=1) + "\n")
-        save_film(out.with_suffix(".png"), film)
+        write_report(out, report, film)
     return report
 
 
@@ -216,20 +213,10 @@ def reading(bench: KeepBench, rows: int) -> dict[str, float]:
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-def gate(name: str, value: float) -> dict[str, Any]:
-    sign, bound = GATES[name]
-    met = value <= bound if sign == "<=" else value >= bound
-    return {"value": round(float(value), 4), "bound": f"{sign} {bound:.4g}", "met": bool(met)}
-
-
 def print_summary(report: dict[str, Any]) -> None:
     console = Console()
-    table = Table(title=f"freedoom, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}")
-    for heading in ("gate", "value", "bound", "met"):
-        table.add_column(heading, justify="left" if heading == "gate" else "right")
-    for name, row in report["gates"].items():
-        table.add_row(name.replace("_", " "), f"{row['value']:.4g}", row["bound"], "yes" if row["met"] else "NO")
-    console.print(table)
+    title = f"freedoom, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
+    print_gates(title, report["gates"], console)
     console.print("PSNR dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"]["psnr_db"].items()))
     for tick, row in report["free_run"].items():
         console.print(f"after {tick} free ticks: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))
