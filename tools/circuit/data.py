@@ -21,6 +21,8 @@ HELD_OUT_SEED = 1_000_000
 """Episodes with seeds from here on are never trained on."""
 VISIBLE_SHARE = 0.10
 RESTS_EVERY = 5
+MOUTH_POINTS = 36
+"""Points of the course's line, half a pixel apart, around the edge of a roof in which a car is partly hidden."""
 
 
 def label(renderer: Renderer, car: Car) -> tuple[float, ...]:
@@ -62,14 +64,37 @@ def random_state(simulator: Simulator, rng: np.random.Generator) -> State:
     return replace(state, player=player, rival=rival)
 
 
-def still_scenes(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Frames `(count, height, width, 3)` and labels `(count, 2, 6)` of random states."""
+def at_a_mouth(simulator: Simulator, rng: np.random.Generator, state: State) -> State:
+    """The same with one of the cars, or both, half under the edge of a roof, as they drive in and out."""
+    track = simulator.track
+    under = np.array([track.cover_at(index) is not None for index in range(len(track.line))])
+    edges = (under != np.roll(under, 1)).nonzero()[0]
+    which = int(rng.integers(1, 4))
+    cars = {}
+    for bit, name in ((1, "player"), (2, "rival")):
+        if not which & bit:
+            continue
+        index = int(rng.choice(edges) + rng.integers(-MOUTH_POINTS, MOUTH_POINTS + 1)) % len(track.line)
+        angle, side = float(track.tangent[index]), float(rng.uniform(-9.0, 9.0))
+        car = getattr(state, name)
+        cars[name] = replace(
+            car, x=float(track.line[index, 0] - math.sin(angle) * side),
+            y=float(track.line[index, 1] + math.cos(angle) * side), heading=angle + float(rng.normal(0, 0.12)),
+        )  # fmt: skip
+    return replace(state, **cars)
+
+
+def still_scenes(count: int, seed: int, mouths: float = 0.0) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Frames `(count, height, width, 3)` and labels `(count, 2, 6)` of random states; in a share of `mouths` somebody
+    is half under a roof."""
     rng = np.random.Generator(np.random.Philox(key=seed))
     simulator, renderer = Simulator(), Renderer()
     frames = np.empty((count, HEIGHT_PX, WIDTH_PX, 3), np.uint8)
     labels = np.empty((count, 2, len(LABELS)), np.float32)
     for i in range(count):
         state = random_state(simulator, rng)
+        if i < mouths * count:
+            state = at_a_mouth(simulator, rng, state)
         frames[i] = renderer.draw(state)
         labels[i] = label(renderer, state.player), label(renderer, state.rival)
     return frames, labels

@@ -36,7 +36,7 @@ GATES = {
     "one_player_at_300": (">=", 30 / 32), "one_player_at_1000": (">=", 30 / 32),
     "colour_in_band_at_300": (">=", 30 / 32), "colour_in_band_at_1000": (">=", 30 / 32),
     "steering_correlation": (">=", 0.95),
-    "tunnel_on_time": (">=", 0.80),
+    "tunnel_on_time": (">=", 0.95),
     "deep_in_walls_when_careless": ("<=", 0.01),
     "idle_drift_px": ("<=", 1.0),
     "weather_in_next_frame": (">=", 0.95), "key_flip_in_next_frame": (">=", 0.95),

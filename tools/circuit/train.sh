@@ -4,11 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 minutes=${1:-80}
-own=${2:-115}
+own=${2:-177}
 run=runs/circuit
 # Large temporaries come and go every step; without these the allocator returns them to the system each time.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
 .venv/bin/python -m tools.circuit.train_tokenizer --out "$run" --minutes 25 --resume
+.venv/bin/python -m tools.circuit.train_tokenizer --out "$run" --part reader --scenes 8000 --batch 32 --minutes 12 --resume
 train=(.venv/bin/python -m tools.circuit.train_dynamics --out "$run" --compile --resume)
 "${train[@]}" --minutes "$minutes"
 "${train[@]}" --minutes $((minutes + own)) --batch 24 --own-share 0.4

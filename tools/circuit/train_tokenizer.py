@@ -1,6 +1,9 @@
 """Fit the tokenizer: PCA of whole frames in closed form, then the objects' fields and the encoder by gradient.
 
-python -m tools.circuit.train_tokenizer --out runs/circuit --minutes 8
+    python -m tools.circuit.train_tokenizer --out runs/circuit --minutes 8
+    python -m tools.circuit.train_tokenizer --out runs/circuit --part reader --minutes 12
+
+The second command goes on with what reads alone, on scenes of which half have a car partly under a roof.
 """
 
 from __future__ import annotations
@@ -110,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/circuit"))
     parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--part", choices=("all", "reader"), default="all")
     parser.add_argument("--scenes", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
@@ -118,24 +122,39 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     began = time.monotonic()
-    frames_np, labels_np = still_scenes(options.scenes, seed=1)
+    reads_on = options.part == "reader"
+    frames_np, labels_np = still_scenes(options.scenes, seed=2 if reads_on else 1, mouths=0.5 if reads_on else 0.0)
     frames, labels = torch.from_numpy(frames_np), torch.from_numpy(labels_np)
     print(f"{len(frames)} scenes in {time.monotonic() - began:.0f} s")
     tokenizer = SlotTokenizer(TokenizerConfig(frames.shape[1], frames.shape[2]))
     weights = options.out / "tokenizer.safetensors"
-    if options.resume and weights.exists():
+    if reads_on or (options.resume and weights.exists()):
         tokenizer.load_state_dict(load_file(weights))
     else:
         fit_scene(tokenizer, frames[:700])
     tokenizer.to(options.device)
-    train(tokenizer, optimiser_of(tokenizer), frames, labels, options)
+    optimiser = reader_optimiser(tokenizer) if reads_on else optimiser_of(tokenizer)
+    train(tokenizer, optimiser, frames, labels, options)
+
+
+def reader_of(tokenizer: SlotTokenizer) -> list[torch.nn.Parameter]:
+    return [*tokenizer.find.parameters(), *tokenizer.refine.parameters()]
+
+
+def reader_optimiser(tokenizer: SlotTokenizer) -> torch.optim.Optimizer:
+    """Adam for what reads alone; nothing else moves."""
+    tokenizer.requires_grad_(False)
+    reader = reader_of(tokenizer)
+    for parameter in reader:
+        parameter.requires_grad_(True)
+    return torch.optim.Adam([{"params": reader, "peak": 1e-3}], lr=1e-3, betas=(0.9, 0.98))
 
 
 def optimiser_of(tokenizer: SlotTokenizer) -> torch.optim.Optimizer:
     """Adam with a peak rate for each kind of part; the PCA stays as it was fitted."""
     fields = [*tokenizer.body.parameters(), *tokenizer.light.parameters()]
     maps = [tokenizer.ground, tokenizer.open_sky]
-    reader = [*tokenizer.find.parameters(), *tokenizer.refine.parameters()]
+    reader = reader_of(tokenizer)
     groups = [{"params": p, "peak": rate} for p, rate in ((fields, 3e-3), (maps, 2e-2), (reader, 1.5e-3))]
     return torch.optim.Adam(groups, lr=1e-3, betas=(0.9, 0.98))
 
@@ -147,7 +166,8 @@ def train(
     labels: Tensor,
     options: argparse.Namespace,
 ) -> None:
-    device, checkpoint = torch.device(options.device), options.out / "tokenizer.checkpoint"
+    name = "tokenizer" if options.part == "all" else options.part
+    device, checkpoint = torch.device(options.device), options.out / f"{name}.checkpoint"
     spent, step, saved = 0.0, 0, time.monotonic()
     if options.resume and checkpoint.exists():
         stored = torch.load(checkpoint, weights_only=True, map_location=device)
@@ -161,7 +181,7 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * min(1.0, step / 50, (1 - spent / budget) / 0.4 + 0.01)
             pick = torch.randint(len(frames), (options.batch,))
-            decoded, encoded = losses(tokenizer, frames[pick].to(device), labels[pick].to(device))
+            decoded, encoded = losses(tokenizer, frames[pick].to(device), labels[pick].to(device), options.part)
             optimiser.zero_grad(set_to_none=True)
             (decoded * 50 + encoded).backward()
             optimiser.step()
@@ -173,7 +193,7 @@ def train(
                     flush=True,
                 )
             if time.monotonic() - saved > 120 or spent >= budget:
-                part = options.out / "tokenizer.checkpoint.part"
+                part = options.out / f"{name}.checkpoint.part"
                 torch.save({"optimiser": optimiser.state_dict(), "spent_s": spent, "step": step}, part)
                 save_file(tokenizer.state_dict(), options.out / "tokenizer.safetensors")
                 part.replace(checkpoint)
@@ -181,8 +201,11 @@ def train(
             progress.update(bar, completed=spent)
 
 
-def losses(tokenizer: SlotTokenizer, frames: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Decoder and encoder loss of one batch."""
+def losses(tokenizer: SlotTokenizer, frames: Tensor, labels: Tensor, part: str = "all") -> tuple[Tensor, Tensor]:
+    """Decoder and encoder loss of one batch; the first is 0 where the reader alone is trained."""
+    if part == "reader":
+        with torch.autocast(frames.device.type, torch.bfloat16):
+            return torch.zeros(()), encoder_loss(tokenizer, frames, labels)
     with torch.no_grad():
         scene = tokenizer.scene(frames.permute(0, 3, 1, 2).float() / 255)
     with torch.autocast(frames.device.type, torch.bfloat16):
