@@ -53,6 +53,16 @@ class Signals:
 
 
 @contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that what a command began is closed. Main thread only."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def progress_bar(title: str, ticks: int, seconds: float) -> Iterator[Callable[[], None]]:
     """A bar on the terminal; call what it yields once a tick. Silent where stderr is no terminal, or it is short."""
     if seconds < PROGRESS_FROM_S or not sys.stderr.isatty():

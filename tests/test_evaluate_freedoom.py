@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,3 +125,26 @@ def test_actions_are_steps_of_the_game() -> None:
     assert steps.light is not None
     assert steps.dark is not None
     assert (steps.light.tolist(), steps.dark.tolist()) == ([False, False], [True, False])
+
+
+def test_an_evaluation_that_is_ended_leaves_no_game_behind(tmp_path: Path) -> None:
+    """By SIGTERM, while the game runs; the control is that it did run."""
+    command = [sys.executable, "-m", "runtime.cli", "eval", "freedoom", "--quick", "--out", str(tmp_path / "eval.json")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+        until_s = time.monotonic() + 60
+        while not (games := games_of(running.pid)) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        assert games
+        running.terminate()
+        _, said = running.communicate(timeout=60)
+    assert (running.returncode, said.splitlines()[-1]) == (130, "nextframe: stopped")
+    until_s = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in games) and time.monotonic() < until_s:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in games)
+
+
+def games_of(pid: int) -> list[int]:
+    """The engines that a process has started."""
+    told = subprocess.run(["pgrep", "-P", str(pid), "-f", "vizdoom"], capture_output=True, text=True, check=False)
+    return [int(line) for line in told.stdout.split()]

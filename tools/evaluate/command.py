@@ -16,6 +16,7 @@ from typing import Any
 
 from runtime.core import NextframeError
 from runtime.registry import WorldFolder, load_world
+from runtime.terminal import ended_like_ctrl_c
 from tools.evaluate.page import write_page
 from tools.evaluate.sections import FULL, QUICK, Films, evaluate_pair, gates, print_sections
 from tools.evaluate.subjects import Pair
@@ -32,7 +33,7 @@ def evaluate_world(found: WorldFolder, out: Path | None, *, quick: bool, full: b
     """
     path = out or (Path("out/eval_quick.json") if quick else found.path / "eval.json")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with closing(pair_of(found)) if full else nullcontext() as pair:
+    with ended_like_ctrl_c(), closing(pair_of(found)) if full else nullcontext() as pair:
         return _evaluate(found, path, pair, quick=quick, html=html)
 
 
