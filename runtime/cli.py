@@ -44,8 +44,6 @@ class DriftName(StrEnum):
 
 WorldName = Annotated[str, typer.Argument(help="A world's name, or its folder.", metavar="WORLD")]
 DEFAULT_WORLD = "drive"
-INTERRUPTED = 130
-"""What a shell makes of Ctrl-C."""
 Seed = Annotated[int, typer.Option(help="Where the world starts, and its noise.", min=0, max=(1 << 63) - 1)]
 Steps = Annotated[int | None, typer.Option(help="Denoise steps of every tick; adaptive when not given.", min=1)]
 Record = Annotated[Path | None, typer.Option(help="Record the session to this .nfr file.", metavar="F.nfr")]
@@ -467,12 +465,10 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     except UsageProblem as error:
         return _complain(f"{error.format_message().rstrip('.')}; see nextframe --help", 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("stopped", INTERRUPTED)
+        return _complain("stopped", 130)
     except BrokenPipeError:  # the reader of our output has seen enough: no fault of anybody
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if code == INTERRUPTED:  # some versions of typer make a code of it themselves
-        return _complain("stopped", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -130,14 +130,13 @@ def test_actions_are_steps_of_the_game() -> None:
 def test_an_evaluation_that_is_ended_leaves_no_game_behind(tmp_path: Path) -> None:
     """By SIGTERM, while the game runs; the control is that it did run."""
     command = [sys.executable, "-m", "runtime.cli", "eval", "freedoom", "--quick", "--out", str(tmp_path / "eval.json")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         until_s = time.monotonic() + 60
         while not (games := games_of(running.pid)) and time.monotonic() < until_s:
             time.sleep(0.1)
         assert games
         running.terminate()
-        _, said = running.communicate(timeout=60)
-    assert (running.returncode, said.splitlines()[-1]) == (130, "nextframe: stopped")
+        assert running.wait(60) == 130
     until_s = time.monotonic() + 20
     while any(Path(f"/proc/{pid}").exists() for pid in games) and time.monotonic() < until_s:
         time.sleep(0.05)
