@@ -28,7 +28,7 @@ from worlds.drive.camera import (
     WIDTH_PX,
 )
 from worlds.drive.render import Renderer
-from worlds.drive.simulator import TOP_SPEED, Controls, Simulator, States
+from worlds.drive.simulator import TOP_SPEED, Controls, Simulator, States, wrap
 from worlds.drive.track import CELL_M, HEIGHT_M, LANDMARK_SIZES_M, WALL_M, WIDTH_M, load_track
 
 
@@ -84,6 +84,37 @@ def test_a_car_driven_head_on_into_the_fence_comes_along_it(simulator: Simulator
     for _ in range(80):
         states = simulator.step(states, Controls.of(0, 1, 0))
     assert states.speed[0] > 0.4
+
+
+class _Jumping(Simulator):
+    """A fence that turns whoever touches it at all by a seventh of the way."""
+
+    def _fence(self, states: States) -> States:
+        index, _, side = self.track.locate(states.x, states.y)
+        fenced = super()._fence(states)
+        off = wrap(self.track.tangent[index] - states.heading)
+        return replace(fenced, heading=np.where(np.abs(side) > WALL_M, states.heading + 0.15 * off, fenced.heading))
+
+
+def apart_after_a_crash(simulator: Simulator) -> float:
+    """How far two cars come out of one tick that went into it a hair's breadth from each other, at most: headings."""
+    rng, n = np.random.default_rng(3), 4000
+    states = simulator.reset([1] * n, weather=0)
+    at = rng.integers(len(simulator.track.line), size=n)
+    tangent, side = simulator.track.tangent[at], rng.choice([-1, 1], n) * rng.uniform(WALL_M - 1, WALL_M, n)
+    place = simulator.track.line[at] + np.stack([-np.sin(tangent), np.cos(tangent)], 1) * side[:, None]
+    states = replace(
+        states, x=place[:, 0], y=place[:, 1], heading=rng.uniform(-np.pi, np.pi, n), speed=rng.uniform(0, 2, n),
+        rival_along=(states.rival_along + 200) % simulator.track.length_m,
+    )  # fmt: skip
+    beside = replace(states, x=states.x + 1e-3)
+    ways = [simulator.step(cars, none_of(n)).heading for cars in (states, beside)]
+    return float(np.abs(wrap(ways[0] - ways[1])).max())
+
+
+def test_a_hairs_breadth_makes_no_other_crash(simulator: Simulator) -> None:
+    assert apart_after_a_crash(simulator) < 0.01
+    assert apart_after_a_crash(_Jumping(simulator.track)) > 0.1
 
 
 def test_a_key_changes_the_very_next_state_and_the_picture(simulator: Simulator, renderer: Renderer) -> None:
