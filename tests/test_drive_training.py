@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from model.chase import ChaseTokenizer
-from model.checkpoint import load_into
+from model.checkpoint import load_into, load_tensors
 from model.dynamics import Dynamics
 from runtime.registry import find_world
 from tools.drive import train_dynamics
 from tools.drive.train_dynamics import Clips, Dreams, Drives, Ghosts, loss_of, optimiser_of
 from worlds.drive.simulator import Simulator
-from worlds.drive.world import TOKENIZER, dynamics_config
+from worlds.drive.world import DYNAMICS, TOKENIZER, dynamics_config
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def small_pools(monkeypatch: pytest.MonkeyPatch) -> None:
 def options(out: Path, **changed: object) -> argparse.Namespace:
     given = {
         "out": out, "minutes": 0.005, "batch": 8, "rate": 1e-3, "own_from": -1.0, "compile": False, "resume": True,
-        "device": "cpu",
+        "device": "cpu", "weights": None,
     }  # fmt: skip
     return argparse.Namespace(**(given | changed))
 
@@ -61,6 +61,16 @@ def test_a_run_that_was_stopped_keeps_its_steps(
     assert drawn[0].dreamt.tolist() == [True] * 2 + [False] * 3 + [True] * 3, "ghosts, drives, dreams"
     train_dynamics.train(options(tmp_path, minutes=(first["spent_s"] + 0.3) / 60), tokenizer, Simulator())
     assert torch.load(tmp_path / "dynamics.checkpoint", weights_only=True)["step"] > first["step"]
+
+
+def test_a_run_may_go_on_from_the_shipped_weights(
+    tmp_path: Path, tokenizer: ChaseTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_dynamics, "watch", lambda *_: "fine")
+    folder = find_world("drive").path
+    train_dynamics.train(options(tmp_path, weights=folder, minutes=1e-6), tokenizer, Simulator())
+    shipped, trained = load_tensors(folder / DYNAMICS), load_tensors(tmp_path / DYNAMICS)
+    assert all(torch.allclose(trained[name], shipped[name], atol=0.01) for name in shipped)
 
 
 def test_steps_on_the_teachers_drives_lower_the_loss(tokenizer: ChaseTokenizer) -> None:

@@ -37,6 +37,7 @@ def run_options(program: str, purpose: str | None, *, out: Path, minutes: float,
     parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--weights", type=Path, help="a world folder to go on from, with a new optimiser")
     parser.add_argument("--resume", action="store_true")
     return parser
 

@@ -179,7 +179,7 @@ def place_error_px(generator: Generator, dreamt: Tensor, true: Tensor) -> Tensor
 
 
 def watch(dynamics: Dynamics, tokenizer: SlotTokenizer, held_out: Episodes) -> str:
-    rows, start, ticks = 32, 16, 120
+    rows, start, ticks = min(32, len(held_out.latents)), 16, 120
     generator = Generator(tokenizer, copy.deepcopy(dynamics).cpu(), rows=rows)
     dreamt = free_run(generator, held_out, start, ticks, 2, rows)
     true = held_out.latents[:rows, start : start + ticks]
@@ -201,7 +201,6 @@ def main() -> None:
     parser = run_options("tools.circuit.train_dynamics", __doc__, out=Path("runs/circuit"), minutes=60.0, batch=16)
     parser.add_argument("--episodes", type=int, default=2400)
     parser.add_argument("--own-share", type=float, default=0.0, help="of a batch: the network's own episodes")
-    parser.add_argument("--weights", type=Path, help="a world folder to go on from, with a new optimiser")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -25,7 +25,7 @@ from tools.drive.data import HELD_OUT_SEED, drive
 from tools.drive.on_policy import OwnEpisodes, beyond_fence, haunt, make
 from tools.dynamics_run import DynamicsRun, run_options
 from worlds.drive.simulator import Simulator
-from worlds.drive.world import dynamics_config, new_generator
+from worlds.drive.world import dynamics_config, load_networks, new_generator
 
 CLIP_TICKS = 20
 LEVELS = (*[40.0] * 7, 60.0, 20.0, 40.0)
@@ -181,7 +181,7 @@ def replaced(clips: Clips, own: OwnEpisodes, first: int, last: int) -> Clips:
 def watch(dynamics: Dynamics, tokenizer: ChaseTokenizer, held_out: tuple[Tensor, Tensor]) -> str:
     """How far free drives under the held-out controls are from the teacher's, in metres."""
     latents, conditions = held_out
-    rows, start, ticks = 48, 16, 120
+    rows, start, ticks = min(48, len(latents)), 16, 120
     generator = new_generator(tokenizer, copy.deepcopy(dynamics).cpu(), rows)
     generator.prefill(latents[:rows, :start], conditions[:rows, :start])
     out = []
@@ -216,7 +216,8 @@ def main() -> None:
 
 
 def train(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Simulator) -> None:
-    dynamics = Dynamics(dynamics_config()).to(options.device)
+    dynamics = load_networks(options.weights)[1] if options.weights else Dynamics(dynamics_config())
+    dynamics.to(options.device)
     course = DynamicsRun(dynamics, optimiser_of(dynamics, options.rate), options)
     latents, conditions = (torch.from_numpy(part) for part in drive(simulator, 48, 140, HELD_OUT_SEED))
     drives, dreams, ghosts = Drives(simulator), Dreams(tokenizer, simulator), Ghosts(simulator)
