@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,16 @@ BlockGates: TypeAlias = tuple[Tensor, ...]
 
 LevelGates: TypeAlias = list[BlockGates]
 """One entry per layer, for one noise level."""
+
+
+class Question(NamedTuple):
+    """What the network is told for one denoise step; see `Generator.predict`."""
+
+    noisy: Tensor
+    estimate: Tensor
+    known: Known
+    gates: LevelGates
+    past: Past
 
 
 class DenoiseJob:
@@ -59,13 +69,20 @@ class DenoiseJob:
 
     @torch.inference_mode()
     def step(self) -> None:
+        self.take(self._generator.predict(*self.question))
+
+    @property
+    def question(self) -> Question:
+        """What the network is asked next."""
+        return Question(self._noisy, self._estimate, self._known, self._gates[self.steps_done], self._past)
+
+    def take(self, estimate: Tensor) -> None:
+        """The rest of a step, once the network has answered: `(rows, latent_dim)`."""
         taus, k = (*self._generator.config.taus, 1.0), self.steps_done
         tau, after = taus[k], taus[k + 1]
-        generator = self._generator
-        estimate = generator.predict(self._noisy, self._estimate, self._known, self._gates[k], self._past)
         if self._first_estimate is None:
             self._first_estimate = estimate
-        self._estimate = generator.tokenizer.with_presence(estimate, self._first_estimate)
+        self._estimate = self._generator.tokenizer.with_presence(estimate, self._first_estimate)
         self._noisy = self._noisy + (self._estimate - self._noisy) * ((after - tau) / (1 - tau))
         self.steps_done += 1
 

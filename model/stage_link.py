@@ -11,10 +11,11 @@ a group, so a new one is made (`model.stage_processes`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, distributed
@@ -50,11 +51,13 @@ class Command(IntEnum):
 
 @dataclass(frozen=True)
 class Header:
-    """`argument`: what the command needs besides tensors. `number`: of the message, counted up by the front."""
+    """`argument`: what the command needs besides tensors. `number`: of the message, counted up by the front. `session`:
+    whose memory it is about."""
 
     command: Command
     argument: int
     number: int
+    session: int = 0
 
 
 class Message:
@@ -74,13 +77,20 @@ class Message:
 
     @property
     def header(self) -> Header:
-        command, argument, number, _ = self.whole[:HEADER].view(torch.int64).tolist()
-        return Header(Command(command), argument, number)
+        command, argument, number, session = self.whole[:HEADER].view(torch.int64).tolist()
+        return Header(Command(command), argument, number, session)
 
     @header.setter
     def header(self, header: Header) -> None:
-        numbers = torch.tensor([header.command, header.argument, header.number, 0])
+        numbers = torch.tensor([header.command, header.argument, header.number, header.session])
         self.whole[:HEADER].view(torch.int64).copy_(numbers)
+
+
+class UnderWay(NamedTuple):
+    """A message that was begun. `what`: in words, for an error."""
+
+    work: Any
+    what: str
 
 
 class Link:
@@ -107,21 +117,34 @@ class Link:
         return (self.rank - 1) % self.ring if self.rank < self.ring else 0
 
     def send(self, tensor: Tensor, to: int, tag: int = RING) -> None:
-        assert tensor.is_contiguous()
-        assert tensor.device.type == self.device.type
-        try:
-            self._group.send([tensor], to, tag).wait(self._patience)
-        except RuntimeError as error:  # what torch.distributed raises for a peer that is gone
-            raise LinkError(f"stage {self.rank} could not send to stage {to}: {error}") from error
+        self.finish(self.start_send(tensor, to, tag))
 
     def receive(self, tensor: Tensor, source: int, tag: int = RING) -> Tensor:
+        self.finish(self.start_receive(tensor, source, tag))
+        return tensor
+
+    def start_send(self, tensor: Tensor, to: int, tag: int = RING) -> UnderWay:
+        """Not waited for: the tensor stays as it is until `finish`."""
+        return self._started(self._group.send, tensor, to, tag, f"send to stage {to}")
+
+    def start_receive(self, tensor: Tensor, source: int, tag: int = RING) -> UnderWay:
+        """Not waited for: what comes is in the tensor after `finish`. Those from one source come in order. A message
+        to somebody who has not asked for it yet stays with its sender, so ask before you are busy otherwise."""
+        return self._started(self._group.recv, tensor, source, tag, f"receive from stage {source}")
+
+    def finish(self, under_way: UnderWay) -> None:
+        try:
+            under_way.work.wait(self._patience)
+        except RuntimeError as error:
+            raise LinkError(f"stage {self.rank} could not {under_way.what}: {error}") from error
+
+    def _started(self, start: Callable[..., Any], tensor: Tensor, other: int, tag: int, what: str) -> UnderWay:
         assert tensor.is_contiguous()
         assert tensor.device.type == self.device.type
         try:
-            self._group.recv([tensor], source, tag).wait(self._patience)
-        except RuntimeError as error:
-            raise LinkError(f"stage {self.rank} could not receive from stage {source}: {error}") from error
-        return tensor
+            return UnderWay(start([tensor], other, tag), what)
+        except RuntimeError as error:  # what torch.distributed raises for a peer that is gone
+            raise LinkError(f"stage {self.rank} could not {what}: {error}") from error
 
     def send_bulk(self, tensor: Tensor, to: int) -> None:
         self.send(tensor.to(self.device).contiguous(), to, BULK)

@@ -1,18 +1,21 @@
 """The front's end of a group of stage processes: starts them, sends messages round, tells who failed.
 
-Owns the group and the lock on it. A denoise pass goes once around the ring and is waited for; a commit is sent off and
-not waited for, since messages keep their order. Knows no session, no memory and no tick.
+Owns the group, the lock on it and what is under way. Passes leave in any order and come back in the same; a commit does
+not come back, since messages keep their order and nobody need wait for it. A session is a number here. Knows no memory
+and no tick.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -22,11 +25,26 @@ from model.stage_carrier import Carrier
 from model.stage_hosts import LaunchedProcesses, launched, meeting
 from model.stage_kinds import AnyTokenizer, kind_of
 from model.stage_layout import StageLayout
-from model.stage_link import Command, Header, Link, LinkError, Message, host_store, join
+from model.stage_link import Command, Header, Link, LinkError, Message, UnderWay, host_store, join
 from model.stage_processes import StageFault, StageLimits, StageProcesses
 from model.stage_spec import StageSpec
 
 FRONT = 0
+T = TypeVar("T")
+
+
+@dataclass
+class _Flight:
+    """The buffers of one session's passes, or of its commits: of a kind no two are under way at once.
+
+    `coming`: an answer, for tokens on `device`. `sent`: what may not have arrived yet.
+    """
+
+    message: Message
+    answer: Tensor
+    device: torch.device
+    coming: UnderWay | None = None
+    sent: UnderWay | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +65,15 @@ class StageRing:
         self._link: Link | None = None
         self._carrier: Carrier | None = None
         self._number = 0
+        self._flights: dict[tuple[int, bool], _Flight] = {}
+        self._under_way: deque[tuple[int, _Flight | Tensor]] = deque()
         self._lock = threading.RLock()
         self.bytes_sent = 0
         self.last_fault_ns = 0
 
-    def start(self, rows: int, window: int | None, tokenizer: AnyTokenizer) -> None:
-        """Start every stage process and meet them. Raises StageStartError, StageFault."""
+    def start(self, rows: int, window: int | None, tokenizer: AnyTokenizer, sessions: int = 1) -> None:
+        """Start every stage process, with a memory for each of so many sessions, and meet them. Raises StageStartError,
+        StageFault."""
         if self._layout.processes == 1:
             return
         store = host_store() if self._launch is None else None
@@ -65,7 +86,7 @@ class StageRing:
                 threads=torch.get_num_threads(), port=0 if store is None else store.port,
                 tokenizer=asdict(tokenizer.config) if rank == self._layout.decode else None,
                 tokenizer_kind=kind_of(tokenizer),
-                tokenizer_weights=str(self._weights.tokenizer.resolve()),
+                tokenizer_weights=str(self._weights.tokenizer.resolve()), sessions=sessions,
             )
             for rank, interval in enumerate(self._layout.intervals) if rank != FRONT
         ])  # fmt: skip
@@ -78,6 +99,7 @@ class StageRing:
             )
         except LinkError as error:
             raise self._fault(error) from error
+        self._rows = rows
         self._message = Message(self._config, rows, self._link.device)
         self._carrier = Carrier()
         self._number = 0
@@ -90,46 +112,92 @@ class StageRing:
         self.processes.end()
         self._part()
 
-    def through(self, tokens: Tensor, gates: Tensor, command: Command) -> Tensor:
-        """Tokens through all stages but the front; a commit is not waited for and gives back what it was given."""
-        if self._layout.ring == 1:
-            return tokens
+    def through(self, tokens: Tensor, gates: Tensor, command: Command, session: int = 0) -> Tensor:
+        """Tokens through all stages but the front, and waited for. Nothing else may be under way."""
         with self._lock:
-            message = self._message
-            message.tokens.copy_(tokens)
-            message.gates.copy_(gates)
-            if command == Command.COMMIT:
-                self._send(command)
-                return tokens
-            ranks = self._addressed(command)
+            assert not self._under_way, "a pass that is waited for, while others are under way"
+            self.depart(tokens, gates, command, session)
+            return self.arrive()
 
-            def once_around(link: Link) -> None:  # one errand: every change of threads costs a wake-up
-                self._given(link, ranks)
-                link.receive(message.tokens, link.previous)
+    def depart(self, tokens: Tensor, gates: Tensor, command: Command, session: int = 0) -> None:
+        """A pass, or a commit, is sent off and not waited for. A pass comes back by `arrive`; of each session one at a
+        time. The message to the front is asked for beforehand: whoever sends it would wait for that."""
+        with self._lock:
+            if self._layout.ring == 1:
+                if command != Command.COMMIT:
+                    self._under_way.append((session, tokens))
+                return
+            flight = self._free_flight(session, command, tokens.device)
+            flight.message.tokens.copy_(tokens)
+            flight.message.gates.copy_(gates)
+            flight.message.header = self._header(command, 0, session)
+            self.bytes_sent += flight.message.whole.nbytes
 
-            self._guarded(once_around)
-            return message.tokens.to(tokens.device, copy=True)
+            def off(link: Link) -> None:
+                if command != Command.COMMIT:
+                    flight.coming = link.start_receive(flight.answer, link.previous)
+                flight.sent = link.start_send(flight.message.whole, FRONT + 1)
 
-    def tell(self, command: Command, argument: int = 0, latent: Tensor | None = None) -> None:
+            self._guarded(off, waits=False)
+            if command != Command.COMMIT:
+                self._under_way.append((session, flight))
+
+    def arrive(self) -> Tensor:
+        """The outcome of the pass that left first of those under way, `(rows, tokens, width)`."""
+        with self._lock:
+            session, flight = self._under_way.popleft()
+            if isinstance(flight, Tensor):
+                return flight
+            self._finish(flight.coming)
+            flight.coming = None
+            for commits in (False, True):  # what this session sent before has arrived before
+                if found := self._flights.get((session, commits)):
+                    found.sent = None
+            return flight.answer.to(flight.device, copy=True)
+
+    def drop_passes(self) -> None:
+        """Those under way are waited for, so that nobody gets another's answer, and forgotten."""
+        with self._lock:
+            while self._under_way:
+                self.arrive()
+
+    def _free_flight(self, session: int, command: Command, device: torch.device) -> _Flight:
+        """Buffers from which nothing is being sent any more."""
+        key = session, command == Command.COMMIT
+        if key not in self._flights:
+            message = Message(self._config, self._rows, self._message.whole.device)
+            self._flights[key] = _Flight(message, torch.empty_like(message.tokens), device)
+        flight = self._flights[key]
+        assert flight.coming is None, f"session {session}: a pass is under way"
+        self._finish(flight.sent)
+        return flight
+
+    def _finish(self, under_way: UnderWay | None) -> None:
+        if under_way is not None:
+            self._guarded(lambda link: link.finish(under_way))
+
+    def tell(self, command: Command, argument: int = 0, latent: Tensor | None = None, session: int = 0) -> None:
         """A command to every stage that it concerns. Answers, if any, come as bulk."""
         if self._layout.processes == 1:
             return
         with self._lock:
             if latent is not None:
                 self._message.latent.copy_(latent)
-            self._send(command, argument)
+            self._send(command, argument, session)
 
-    def ask(self, command: Command, shapes: Mapping[int, list[tuple[int, ...]]], dtype: torch.dtype) -> list[Tensor]:
+    def ask(
+        self, command: Command, shapes: Mapping[int, list[tuple[int, ...]]], dtype: torch.dtype, session: int = 0
+    ) -> list[Tensor]:
         """A command that the ranks in `shapes` answer with tensors of these shapes, in this order."""
         if self._layout.processes == 1:
             return []
         with self._lock:
-            self._send(command)
+            self._send(command, 0, session)
             return self.collect(shapes, dtype)
 
     def collect(self, shapes: Mapping[int, list[tuple[int, ...]]], dtype: torch.dtype) -> list[Tensor]:
         return [
-            self._guarded(lambda link, r=rank, s=shape: link.receive_bulk(s, dtype, r))
+            self._guarded(partial(Link.receive_bulk, shape=shape, dtype=dtype, source=rank))
             for rank, of_rank in shapes.items()
             for shape in of_rank
         ]
@@ -138,27 +206,26 @@ class StageRing:
         """Bulk to one stage, which a command before has told to expect it."""
         for tensor in tensors:
             self.bytes_sent += tensor.nbytes
-            self._guarded(lambda link, t=tensor: link.send_bulk(t, rank))
+            self._guarded(partial(Link.send_bulk, tensor=tensor, to=rank))
 
     def hold(self) -> threading.RLock:
         """For a command and its bulk, that no other message may come between."""
         return self._lock
 
-    def _send(self, command: Command, argument: int = 0) -> None:
-        ranks = self._addressed(command, argument)
-        self._guarded(lambda link: self._given(link, ranks))
+    def _send(self, command: Command, argument: int = 0, session: int = 0) -> None:
+        message, ranks = self._message, self._first_to_hear(command)
+        message.header = self._header(command, argument, session)
+        self.bytes_sent += message.whole.nbytes * len(ranks)
 
-    def _addressed(self, command: Command, argument: int = 0) -> list[int]:
-        """The message is ready to go; to whom."""
+        def to_all(link: Link) -> None:
+            for rank in ranks:
+                link.send(message.whole, rank)
+
+        self._guarded(to_all)
+
+    def _header(self, command: Command, argument: int, session: int) -> Header:
         self._number += 1
-        self._message.header = Header(command, argument, self._number)
-        ranks = self._first_to_hear(command)
-        self.bytes_sent += self._message.whole.nbytes * len(ranks)
-        return ranks
-
-    def _given(self, link: Link, ranks: list[int]) -> None:
-        for rank in ranks:
-            link.send(self._message.whole, rank)
+        return Header(command, argument, self._number, session)
 
     def _first_to_hear(self, command: Command) -> list[int]:
         """The next one, who hands it on; a process that only decodes hears nothing else than when and its end."""
@@ -167,14 +234,16 @@ class StageRing:
             return after
         return [decoder] if command == Command.DECODE else [*after, decoder]
 
-    def _guarded(self, action: Any) -> Any:
-        """Whatever a broken link raises becomes the fault that broke it."""
+    def _guarded(self, action: Callable[[Link], T], *, waits: bool = True) -> T:
+        """Whatever a broken link raises becomes the fault that broke it. `waits`: for somebody else."""
         link, carrier = self._link, self._carrier
         if link is None or carrier is None:
             raise self.processes.fault or StageFault(FRONT, "closed", "no stage processes run", time.monotonic_ns())
-        self.processes.waiting(time.monotonic_ns())
         try:
-            return carrier.carry(lambda: action(link), lambda: self.processes.fault is not None)
+            if not waits:
+                return action(link)
+            self.processes.waiting(time.monotonic_ns())
+            return cast(T, carrier.carry(lambda: action(link), lambda: self.processes.fault is not None))
         except LinkError as error:
             raise self._fault(error) from error
         finally:
@@ -184,6 +253,8 @@ class StageRing:
         if self._carrier is not None:
             self._carrier.close()
         self._link = self._carrier = None
+        self._flights.clear()
+        self._under_way.clear()
 
     def _fault(self, error: LinkError) -> StageFault:
         found = self.processes.check()

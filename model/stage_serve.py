@@ -50,14 +50,15 @@ class Stage:
         self.spec, self.config = spec, dynamics_config(spec.config)
         self.device = torch.device(spec.device)
         self.tokenizer: AnyTokenizer | None = None
-        self._layers: StageLayers | None = None
+        self._layers: list[StageLayers] = []
         keys: tuple[str, ...] = ()
         read_bytes = 0
         if spec.end > spec.first:
             blocks, opened = load_blocks(self.config, Path(spec.weights), Interval(spec.first, spec.end))
             memory_spec = replace(self.config.memory_spec(spec.rows), layers=spec.end - spec.first)
-            memory = RollingKVMemory(memory_spec, self.device, limit=spec.window)
-            self._layers = StageLayers(blocks.to(self.device), memory, rotary_of(self.config))
+            rotary, blocks = rotary_of(self.config), blocks.to(self.device)
+            memories = (RollingKVMemory(memory_spec, self.device, limit=spec.window) for _ in range(spec.sessions))
+            self._layers = [StageLayers(blocks, memory, rotary) for memory in memories]
             keys, read_bytes = opened.keys, opened.bytes
         if spec.tokenizer is not None:
             tokenizer = new_tokenizer(spec.tokenizer_kind, spec.tokenizer)
@@ -68,11 +69,10 @@ class Stage:
         self.opened = {"pid": os.getpid(), "keys": list(keys), "bytes": read_bytes}
         self._busy_ns = self._passes = 0
 
-    @property
-    def layers(self) -> StageLayers:
-        """Not there in a process that only decodes, which is never asked for them."""
-        assert self._layers is not None, "layers of a process that only decodes"
-        return self._layers
+    def layers(self, session: int) -> StageLayers:
+        """Over this session's memory. Not there in a process that only decodes, which is never asked for them."""
+        assert self._layers, "layers of a process that only decodes"
+        return self._layers[session]
 
     def serve(self, link: Link) -> None:
         """Until told to stop. Raises LinkError when somebody is gone."""
@@ -97,7 +97,8 @@ class Stage:
     def _pass(self, message: Message, command: Command, link: Link) -> None:
         if command != Command.PING:
             began_ns = time.perf_counter_ns()
-            run = self.layers.commit if command == Command.COMMIT else self.layers.denoise
+            layers = self.layers(message.header.session)
+            run = layers.commit if command == Command.COMMIT else layers.denoise
             message.tokens.copy_(run(message.tokens.to(self.device), message.gates.to(self.device)))
             self._busy_ns += time.perf_counter_ns() - began_ns
             self._passes += 1
@@ -107,24 +108,28 @@ class Stage:
             link.send(message.tokens, 0)
 
     def _reset(self, link: Link, message: Message) -> None:
-        self.layers.memory.reset(message.header.argument)
-        self.layers.forget_past()
+        layers = self.layers(message.header.session)
+        layers.memory.reset(message.header.argument)
+        layers.forget_past()
 
     def _new_epoch(self, link: Link, message: Message) -> None:
-        self.layers.memory.new_epoch()
-        self.layers.forget_past()
+        layers = self.layers(message.header.session)
+        layers.memory.new_epoch()
+        layers.forget_past()
 
     def _restore(self, link: Link, message: Message) -> None:
-        memory = self.layers.memory
+        layers = self.layers(message.header.session)
+        memory = layers.memory
         table = link.receive_bulk(table_shape(memory.spec), torch.int64, 0)
         shape = tuple(memory.keys.shape)
         keys, values = (link.receive_bulk(shape, torch.float32, 0).cpu().numpy() for _ in range(2))
         memory.restore({"lanes": [lane_from(table.cpu(), keys, values)]})
-        self.layers.forget_past()
+        layers.forget_past()
 
     def _collect(self, link: Link, message: Message) -> None:
-        link.send_bulk(self.layers.memory.keys, 0)
-        link.send_bulk(self.layers.memory.values, 0)
+        memory = self.layers(message.header.session).memory
+        link.send_bulk(memory.keys, 0)
+        link.send_bulk(memory.values, 0)
 
     def _decode(self, link: Link, message: Message) -> None:
         if self.tokenizer is not None:

@@ -22,9 +22,8 @@ PEER_LOST, BAD_START = 75, 78
 class StageSpec:
     """What a stage process is to be. `devices`: torch's names of all processes. `ring`: how many of them run layers.
     `config`: fields of `DynamicsConfig`; where it decodes `tokenizer` and `tokenizer_kind`: see `model.stage_kinds`.
-    `weights`, `tokenizer_weights`: paths. `port`: of the
-    store where the group meets. `own_device`: torch's name of its own on its host, where that is not the one in
-    `devices`."""
+    `weights`, `tokenizer_weights`: paths. `port`: of the store where the group meets. `sessions`: how many have their
+    own memory here. `own_device`: torch's name of its own on its host, where that is not the one in `devices`."""
 
     rank: int
     devices: tuple[str, ...]
@@ -40,6 +39,7 @@ class StageSpec:
     tokenizer: dict[str, Any] | None = None
     tokenizer_kind: str = ""
     tokenizer_weights: str = ""
+    sessions: int = 1
     own_device: str = ""
 
     @property

@@ -3,7 +3,8 @@
 `StagedGenerator` is the front: condition, first layers, sampler, tick, and the decoder unless that is elsewhere. The
 other layers run in stage processes with their own weights and memory. A denoise pass goes once around the ring and is
 waited for; a commit is sent off and not waited for, since messages keep their order: it runs beside what the front does
-next. A pass brings its gates along, so a stage keeps nothing between messages but its memory.
+next. A pass brings its gates along, so a stage keeps nothing between messages but its memories: one for each session.
+More sessions over the same processes: `model.stage_sessions`.
 
 When a stage process is gone every call raises `StageFault`. `restart` then makes all of them anew with an empty memory,
 and `restore` brings a session back. Who keeps snapshots, and for whom, is `runtime.supervisor`.
@@ -12,15 +13,16 @@ and `restore` brings a session back. Who keeps snapshots, and for whom, is `runt
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.dynamics import Dynamics, DynamicsConfig, Known
-from model.generator import Generator, LevelGates, shared_gates
+from model.generator import DenoiseJob, Generator, LevelGates, shared_gates
 from model.memory import MemorySpec, RollingKVMemory
 from model.past import Past
 from model.slot_table import EMPTY
@@ -40,19 +42,21 @@ class StagedMemory(RollingKVMemory):
     memory in one process: keys and values come in from the stages, layer after layer.
     """
 
-    def __init__(self, whole: MemorySpec, layout: StageLayout, ring: StageRing, device: torch.device) -> None:
+    def __init__(
+        self, whole: MemorySpec, layout: StageLayout, ring: StageRing, device: torch.device, session: int
+    ) -> None:
         if len(whole.layers_by_rule) != 1 or whole.history != "clean":
             raise ValueError("stages: expected a memory with one window for all layers and a clean history")
         super().__init__(replace(whole, layers=layout.intervals[FRONT].layers), device)
-        self._whole, self._layout, self._ring = whole, layout, ring
+        self._whole, self._layout, self._ring, self._session = whole, layout, ring, session
 
     def reset(self, first_position: int = 0) -> None:
         super().reset(first_position)
-        self._ring.tell(Command.RESET, first_position)
+        self._ring.tell(Command.RESET, first_position, session=self._session)
 
     def new_epoch(self) -> None:
         super().new_epoch()
-        self._ring.tell(Command.NEW_EPOCH)
+        self._ring.tell(Command.NEW_EPOCH, session=self._session)
 
     def snapshot(self) -> dict[str, object]:
         own = cast(dict[str, Any], super().snapshot())["lanes"][0]
@@ -67,7 +71,7 @@ class StagedMemory(RollingKVMemory):
         super().restore({"lanes": [{**lane, **_cut(lane, first.first, first.end)}]})
         table = table_numbers(lane)
         with self._ring.hold():
-            self._ring.tell(Command.RESTORE)
+            self._ring.tell(Command.RESTORE, session=self._session)
             for rank, interval in enumerate(self._layout.intervals):
                 if rank != FRONT and interval.layers:
                     part = _cut(lane, interval.first, interval.end)
@@ -88,7 +92,8 @@ class StagedMemory(RollingKVMemory):
             for rank, interval in enumerate(self._layout.intervals)
             if rank != FRONT and interval.layers
         }
-        parts = [part.cpu().numpy() for part in self._ring.ask(Command.COLLECT, shapes, torch.float32)]
+        answers = self._ring.ask(Command.COLLECT, shapes, torch.float32, self._session)
+        parts = [part.cpu().numpy() for part in answers]
         own = [stored.cpu().numpy() for stored in (self.keys, self.values)]
         keys, values = (np.concatenate([own[at], *parts[at::2]]) for at in (0, 1))
         return keys, values
@@ -101,7 +106,8 @@ def _cut(lane: Mapping[str, Any], first: int, end: int) -> dict[str, np.ndarray]
 class StagedGenerator(Generator):
     """A `Generator` whose layers run in several processes. `dynamics`: without layers, see `load_front`.
 
-    `close` when done. `opened`: what the front read of the weights; of the others `processes.opened` says.
+    `close` when done. `opened`: what the front read of the weights; of the others `processes.opened` says. `sessions`:
+    how many the processes have memories for; this one is number 0, and `beside` makes the others.
     """
 
     def __init__(
@@ -113,6 +119,7 @@ class StagedGenerator(Generator):
         *,
         rows: int = 1,
         window: int | None = None,
+        sessions: int = 1,
         limits: StageLimits | None = None,
     ) -> None:
         front, around = load_front(config, weights.dynamics)
@@ -120,26 +127,38 @@ class StagedGenerator(Generator):
         super().__init__(cast(Any, tokenizer.to(device)), cast(Dynamics, front.to(device)), rows, window)
         blocks, inside = load_blocks(config, weights.dynamics, layout.intervals[FRONT])
         self.opened = Opened((*around.keys, *inside.keys), around.bytes + inside.bytes)
-        self.layout, self._rows, self._limit = layout, rows, window
+        self.layout, self.sessions, self._rows, self._limit = layout, sessions, rows, window
         self.ring = StageRing(config, layout, weights, limits or StageLimits())
-        self.memory = StagedMemory(config.memory_spec(rows), layout, self.ring, device)
-        self.memory.limit = window
-        self.front_layers = StageLayers(blocks.to(device), self.memory, self.dynamics.rotary)
-        self._frame_shape = (rows, tokenizer.config.height_px, tokenizer.config.width_px, 3)
+        self._play(0, blocks.to(device))
         try:
-            self.ring.start(rows, window, tokenizer)
+            self.ring.start(rows, window, tokenizer, sessions)
         except (StageFault, StageStartError):
             self.close()  # nobody else will have anything to close
             raise
+
+    def beside(self, session: int) -> StagedGenerator:
+        """Session number `session` over the same processes, 1 or more: a generator with a memory of its own in each of
+        them. It ends with this one and is not closed itself."""
+        assert 0 < session < self.sessions, (session, self.sessions)
+        other = copy(self)
+        Generator.__init__(other, self.tokenizer, self.dynamics, self._rows, self._limit)
+        other._play(session, self.front_layers.blocks)
+        return other
+
+    def _play(self, session: int, blocks: nn.ModuleList) -> None:
+        self.session = session
+        self.memory = StagedMemory(self.config.memory_spec(self._rows), self.layout, self.ring, self.device, session)
+        self.memory.limit = self._limit
+        self.front_layers = StageLayers(blocks, self.memory, self.dynamics.rotary)
 
     @property
     def processes(self) -> StageProcesses | LaunchedProcesses:
         return self.ring.processes
 
     def restart(self) -> None:
-        """All stage processes anew, with an empty memory. Raises StageStartError; StageFault if one is gone again."""
+        """All stage processes anew, with empty memories. Raises StageStartError; StageFault if one is gone again."""
         self.ring.close()
-        self.ring.start(self._rows, self._limit, self.tokenizer)
+        self.ring.start(self._rows, self._limit, self.tokenizer, self.sessions)
         self.memory.reset()
         self.front_layers.forget_past()
 
@@ -158,9 +177,24 @@ class StagedGenerator(Generator):
         return [[(level,)] for level in shared_gates(self.dynamics, condition, taus)]
 
     def predict(self, noisy: Tensor, estimate: Tensor, known: Known, gates: LevelGates, past: Past) -> Tensor:
+        y, shared = self._through_front(noisy, estimate, known, gates)
+        return self.dynamics.latent_of(self.ring.through(y, shared, Command.DENOISE, self.session), known)
+
+    @torch.inference_mode()
+    def depart(self, job: DenoiseJob) -> None:
+        """The next step of a job through the front's layers and off; `arrive` has the answer, and other sessions may be
+        served meanwhile. Answers come in the order of departures, of all sessions."""
+        asked = job.question
+        y, shared = self._through_front(asked.noisy, asked.estimate, asked.known, asked.gates)
+        self.ring.depart(y, shared, Command.DENOISE, self.session)
+
+    @torch.inference_mode()
+    def arrive(self, job: DenoiseJob) -> None:
+        job.take(self.dynamics.latent_of(self.ring.arrive(), job.question.known))
+
+    def _through_front(self, noisy: Tensor, estimate: Tensor, known: Known, gates: LevelGates) -> tuple[Tensor, Tensor]:
         shared = gates[0][0]
-        y = self.front_layers.denoise(self.dynamics.noisy_tokens(noisy, estimate, known), shared)
-        return self.dynamics.latent_of(self.ring.through(y, shared, Command.DENOISE), known)
+        return self.front_layers.denoise(self.dynamics.noisy_tokens(noisy, estimate, known), shared), shared
 
     @torch.inference_mode()
     def commit(self, latent: Tensor, condition: Tensor) -> None:
@@ -169,7 +203,7 @@ class StagedGenerator(Generator):
         x = self.dynamics.clean_tokens(latent, latent if self.window == 1 else self.last)
         shared = self.conditioning(condition)[-1][0][0]
         self.front_layers.forget_past()
-        self.ring.through(self.front_layers.commit(x, shared), shared, Command.COMMIT)
+        self.ring.depart(self.front_layers.commit(x, shared), shared, Command.COMMIT, self.session)
         self.before, self.last = self.last, latent
         self.tick += 1
 
@@ -177,9 +211,11 @@ class StagedGenerator(Generator):
     def decode(self, latent: Tensor) -> Tensor:
         if self.layout.decode == FRONT:
             return super().decode(latent)
+        sizes = self.tokenizer.config
+        frames = (len(latent), sizes.height_px, sizes.width_px, 3)
         with self.ring.hold():
             self.ring.tell(Command.DECODE, latent=latent)
-            return self.ring.collect({self.layout.decode: [self._frame_shape]}, torch.uint8)[0].to(self.device)
+            return self.ring.collect({self.layout.decode: [frames]}, torch.uint8)[0].to(self.device)
 
     # --- measuring ----------------------------------------------------------------------------------------------------
 

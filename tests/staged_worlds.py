@@ -62,10 +62,13 @@ def staged_generator(
     *,
     rows: int = 1,
     window: int | None = None,
+    sessions: int = 1,
     limits: StageLimits = PATIENT,
 ) -> StagedGenerator:
     layout = parse_layout(text, FOUR.layers)
-    return StagedGenerator(colourful_tokenizer(), FOUR, weights, layout, rows=rows, window=window, limits=limits)
+    return StagedGenerator(
+        colourful_tokenizer(), FOUR, weights, layout, rows=rows, window=window, sessions=sessions, limits=limits
+    )
 
 
 def whole_generator(*, rows: int = 1, window: int | None = None) -> Generator:

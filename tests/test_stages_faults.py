@@ -132,8 +132,8 @@ import torch
 before = set(sys.modules)
 stage = model.stage_serve.Stage(spec_from(sys.argv[1].encode()))
 tokens = torch.zeros(1, stage.config.tokens, stage.config.width)
-stage.layers.commit(tokens, torch.zeros(1, 6 * stage.config.width))
-stage.layers.denoise(tokens, torch.zeros(1, 6 * stage.config.width))
+stage.layers(0).commit(tokens, torch.zeros(1, 6 * stage.config.width))
+stage.layers(0).denoise(tokens, torch.zeros(1, 6 * stage.config.width))
 own = len(set(sys.modules) - before)
 import runtime.config
 print(own, len(set(sys.modules) - before))

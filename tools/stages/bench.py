@@ -165,8 +165,6 @@ class Passes(NamedTuple):
 def front_alone(generator: Any) -> Iterator[dict[str, float]]:
     """Ticks in which the other processes are only waited for, for `REST_S`, and the memory stays as it was. How long
     each part of the front took, in all, stands under its name: `layers`, `commit_layers`, `decode`, `rest`."""
-    from model.stage_link import Command
-
     c, layers = generator.tokenizer.config, generator.front_layers
     spent = dict.fromkeys(("layers", "commit_layers", "decode", "rest"), 0.0)
     blank = np.zeros((generator.last.shape[0], c.height_px, c.width_px, 3), np.uint8)
@@ -182,8 +180,8 @@ def front_alone(generator: Any) -> Iterator[dict[str, float]]:
 
         return run
 
-    def rest(tokens: Any, _: Any, command: Command) -> Any:
-        if command == Command.DENOISE and not alone:
+    def rest(tokens: Any, *_: Any) -> Any:
+        if not alone:
             time.sleep(REST_S)
         return tokens
 
@@ -195,6 +193,7 @@ def front_alone(generator: Any) -> Iterator[dict[str, float]]:
     put = [(layers, "denoise", timed_as("layers", layers.denoise)),
            (layers, "commit", timed_as("commit_layers", layers.commit)),
            (generator.ring, "through", timed_as("rest", rest)),
+           (generator.ring, "depart", lambda *_: None),
            (generator, "decode", timed_as("decode", picture))]  # fmt: skip
     for owner, name, instead in put:
         setattr(owner, name, instead)
@@ -241,7 +240,7 @@ def stage_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[],
             gather()
             for _ in range(denoise):
                 ring.through(layers.denoise(x, gates), gates, Command.DENOISE)
-            ring.through(x, gates, Command.COMMIT)
+            ring.depart(x, gates, Command.COMMIT)
         return [busy / PASSES for _, busy in generator.stage_work()]
 
     if generator.layout.ring == 1:

@@ -1,0 +1,240 @@
+"""Claims about several sessions over the same stage processes: each is as if alone, and the stages work at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from model.batch import TickRequest
+from model.batch_rows import SessionError
+from model.generator import Generator
+from model.stage_processes import StageFault, StageLimits
+from model.stage_ring import StageRing, StageWeights
+from model.stage_sessions import StagedSession, StagedSessions
+from model.stages import StagedGenerator
+from tests.networks import finished, random_past
+from tests.staged_worlds import APART, EACH, FOUR, THREE, TWO, staged_generator, store_weights, whole_generator
+
+SESSIONS = 3
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> StageWeights:
+    return store_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def first(weights: StageWeights) -> Iterator[StagedGenerator]:
+    generator = staged_generator(weights, THREE, sessions=1 + SESSIONS)
+    yield generator
+    generator.close()
+
+
+@pytest.fixture
+def many(first: StagedGenerator) -> Iterator[StagedSessions]:
+    opened = StagedSessions(first)
+    yield opened
+    first.ring.drop_passes()
+
+
+def past_of(seed: int) -> tuple[Tensor, Tensor]:
+    latents, conditions = random_past(8, 1, seed=seed)
+    return latents[0], conditions[0]
+
+
+def request(seed: int, tick: int) -> TickRequest:
+    """Another input and another rung for each tick of each session."""
+    draw = np.random.Generator(np.random.Philox(key=seed * 1000 + tick))
+    condition = torch.from_numpy(draw.normal(size=FOUR.condition_dim).astype(np.float32))
+    return TickRequest(condition, (1, 2, 4)[int(draw.integers(3))])
+
+
+def alone(seed: int, ticks: int) -> list[bytes]:
+    """The same session in one process, by itself: its latents, and its checksum at the end."""
+    one = whole_generator()
+    latents, conditions = past_of(seed)
+    one.prefill(latents[None], conditions[None])
+    return go_on_alone(one, seed, 0, ticks)
+
+
+def go_on_alone(one: Generator, seed: int, first_tick: int, ticks: int) -> list[bytes]:
+    made = []
+    for tick in range(first_tick, first_tick + ticks):
+        asked = request(seed, tick)
+        condition = asked.condition[None]
+        latent = finished(one.start(condition, seed, asked.denoise_steps))
+        one.commit(latent, condition)
+        made.append(latent.numpy().tobytes())
+    return [*made, one.checksum().to_bytes(4, "little")]
+
+
+def play(many: StagedSessions, ticks: dict[StagedSession, int]) -> dict[StagedSession, list[bytes]]:
+    """So many ticks of each session, none waiting for another; latents, and the checksum at the end."""
+    made: dict[StagedSession, list[bytes]] = {session: [] for session in ticks}
+
+    def ask(session: StagedSession) -> TickRequest | None:
+        return request(session.seed, session.tick) if len(made[session]) < ticks[session] else None
+
+    many.play(ticks, ask, lambda session, latent: made[session].append(latent.numpy().tobytes()))
+    return {session: [*latents, session.checksum().to_bytes(4, "little")] for session, latents in made.items()}
+
+
+@pytest.mark.parametrize("text", [TWO, APART, EACH, "denoise:0-4@cpu:0"], ids=["two", "apart", "four", "one"])
+def test_sessions_over_processes_are_each_as_if_alone_bit_for_bit(weights: StageWeights, text: str) -> None:
+    generator = staged_generator(weights, text, sessions=1 + SESSIONS)
+    try:
+        many = StagedSessions(generator)
+        sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
+        made = play(many, dict(zip(sessions, (12, 7, 10), strict=True)))
+        assert [made[session] for session in sessions] == [alone(0, 12), alone(1, 7), alone(2, 10)]
+    finally:
+        generator.close()
+
+
+def test_whole_ticks_of_any_sessions_are_those_alone(many: StagedSessions) -> None:
+    draw = np.random.Generator(np.random.Philox(key=2))
+    sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
+    made: dict[StagedSession, list[bytes]] = {session: [] for session in sessions}
+    for _ in range(12):
+        chosen = [session for session in sessions if draw.random() < 0.6]
+        latents = many.advance({session: request(session.seed, session.tick) for session in chosen})
+        assert list(latents) == chosen
+        for session, latent in latents.items():
+            made[session].append(latent.numpy().tobytes())
+    for session in sessions:
+        assert [*made[session], session.checksum().to_bytes(4, "little")] == alone(session.seed, len(made[session]))
+        session.leave()
+
+
+def test_passes_of_several_sessions_are_under_way_at_once(
+    many: StagedSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most, depart = [0], StageRing.depart
+
+    def counted(ring: StageRing, *given: Any) -> None:
+        depart(ring, *given)
+        most[0] = max(most[0], len(ring._under_way))
+
+    monkeypatch.setattr(StageRing, "depart", counted)
+    sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
+    play(many, dict.fromkeys(sessions, 4))
+    assert most[0] == SESSIONS
+    most[0] = 0
+    play(many, {sessions[0]: 4})
+    assert most[0] == 1, "one session has one pass at a time"
+    for session in sessions:
+        session.leave()
+
+
+def test_a_pass_that_gets_another_s_answer_is_found(many: StagedSessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: once somebody gets the answer before their own."""
+    sessions = [many.join(seed, *past_of(seed)) for seed in range(2)]
+    arrive, answers = StageRing.arrive, list[Tensor]()
+
+    def crossed(ring: StageRing) -> Tensor:
+        answers.append(arrive(ring))
+        return answers[-2] if len(answers) == 4 else answers[-1]
+
+    monkeypatch.setattr(StageRing, "arrive", crossed)
+    made = play(many, dict.fromkeys(sessions, 4))
+    assert [made[session] for session in sessions] != [alone(0, 4), alone(1, 4)]
+    for session in sessions:
+        session.leave()
+
+
+def test_sessions_move_between_a_generator_and_the_stages(many: StagedSessions) -> None:
+    one = whole_generator()
+    latents, conditions = past_of(9)
+    one.prefill(latents[None], conditions[None])
+    go_on_alone(one, 9, 0, 5)
+    session = many.join_snapshot(9, one.snapshot())
+    assert session.checksum() == one.checksum()
+    made = play(many, {session: 4})[session]
+    back = whole_generator()
+    back.restore(session.snapshot())
+    assert made == go_on_alone(one, 9, 5, 4)
+    assert back.checksum() == one.checksum()
+    session.leave()
+
+
+def test_the_owner_s_own_session_is_not_touched(first: StagedGenerator, many: StagedSessions) -> None:
+    latents, conditions = random_past(8)
+    first.prefill(latents, conditions)
+    before = first.checksum()
+    session = many.join(1, *past_of(1))
+    play(many, {session: 3})
+    assert first.checksum() == before
+    session.leave()
+
+
+def test_what_goes_wrong_in_a_tick_drops_the_ticks_under_way_and_harms_nobody(many: StagedSessions) -> None:
+    sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
+    play(many, dict.fromkeys(sessions, 2))
+    before = [session.checksum() for session in sessions]
+
+    def broken(session: StagedSession, latent: Tensor) -> None:
+        raise OSError("no room on the disk")
+
+    with pytest.raises(OSError, match="no room"):
+        many.play(sessions, lambda session: request(session.seed, session.tick), broken)
+    assert [session.checksum() for session in sessions] == before
+    with pytest.raises(SessionError, match="1 to 4 denoise steps, got 11 and 9"):
+        many.advance({sessions[0]: request(0, 0), sessions[1]: TickRequest(torch.zeros(FOUR.condition_dim), 9)})
+    assert [session.checksum() for session in sessions] == before
+    made = play(many, dict.fromkeys(sessions, 3))
+    assert all(alone(s.seed, 5)[2:] == made[s] for s in sessions)
+    for session in sessions:
+        session.leave()
+
+
+def test_a_full_house_is_said_and_a_place_given_back_is_taken_again(many: StagedSessions) -> None:
+    sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
+    with pytest.raises(SessionError, match=f"expected a free place, got {SESSIONS} sessions"):
+        many.join(7, *past_of(7))
+    sessions[1].leave()
+    with pytest.raises(ValueError, match="expected"):
+        many.join_snapshot(7, {**sessions[0].snapshot(), "memory": {"lanes": [{"keys": [], "values": []}]}})
+    newcomer = many.join(7, *past_of(7))
+    assert play(many, {newcomer: 3})[newcomer] == alone(7, 3)
+    assert many.sessions == [sessions[0], sessions[2], newcomer]
+
+
+def test_a_generator_with_one_session_has_no_room_for_others(weights: StageWeights) -> None:
+    generator = staged_generator(weights, "denoise:0-4@cpu:0")
+    with pytest.raises(ValueError, match="memories for 2 sessions or more"):
+        StagedSessions(generator)
+    generator.close()
+
+
+def test_after_a_death_all_sessions_go_on_from_their_snapshots(weights: StageWeights) -> None:
+    generator = staged_generator(weights, TWO, sessions=1 + SESSIONS, limits=StageLimits(hang_s=10.0))
+    try:
+        many = StagedSessions(generator)
+        sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
+        play(many, dict.fromkeys(sessions, 3))
+        kept = [session.snapshot() for session in sessions]
+        shown = []
+
+        def kill(session: StagedSession, latent: Tensor) -> None:
+            shown.append(session)
+            if len(shown) == 4:
+                os.kill(generator.processes.pids[0], signal.SIGKILL)
+                time.sleep(0.1)
+
+        with pytest.raises(StageFault, match="died"):
+            many.play(sessions, lambda session: request(session.seed, session.tick), kill)
+        generator.restart()
+        for session, snapshot in zip(sessions, kept, strict=True):
+            session.restore(snapshot)
+        made = play(many, dict.fromkeys(sessions, 4))
+        assert all(alone(session.seed, 7)[3:] == made[session] for session in sessions)
+    finally:
+        generator.close()
