@@ -140,6 +140,11 @@ class SessionBatch:
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
+    def frames(self, requests: Mapping[Session, TickRequest]) -> dict[Session, Tensor]:
+        """A whole tick of these sessions, committed; returns their frames, `(1, height, width, 3)` uint8 each."""
+        latents = self.advance(requests)
+        return dict(zip(latents, self.decode(list(latents.values())).split(1), strict=True)) if latents else {}
+
     @torch.inference_mode()
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """Frames `(n, height, width, 3)` uint8 of latents `(1, latent_dim)`.

@@ -25,7 +25,7 @@ from model.stage_carrier import Carrier
 from model.stage_hosts import LaunchedProcesses, launched, meeting
 from model.stage_kinds import AnyTokenizer, kind_of
 from model.stage_layout import StageLayout
-from model.stage_link import Command, Header, Link, LinkError, Message, UnderWay, host_store, join
+from model.stage_link import BULK, Command, Header, Link, LinkError, Message, UnderWay, host_store, join
 from model.stage_processes import StageFault, StageLimits, StageProcesses
 from model.stage_spec import StageSpec
 
@@ -35,9 +35,9 @@ T = TypeVar("T")
 
 @dataclass
 class _Flight:
-    """The buffers of one session's passes, or of its commits: of a kind no two are under way at once.
+    """The buffers of one session's passes, commits or pictures: of a kind no two are under way at once.
 
-    `coming`: an answer, for tokens on `device`. `sent`: what may not have arrived yet.
+    `coming`: the answer, for a tensor on `device`. `sent`: what may not have arrived yet.
     """
 
     message: Message
@@ -45,6 +45,10 @@ class _Flight:
     device: torch.device
     coming: UnderWay | None = None
     sent: UnderWay | None = None
+
+    @property
+    def goes_round(self) -> bool:
+        return self.message.header.command not in {Command.COMMIT, Command.DECODE}
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class StageRing:
         self._link: Link | None = None
         self._carrier: Carrier | None = None
         self._number = 0
-        self._flights: dict[tuple[int, bool], _Flight] = {}
+        self._flights: dict[tuple[int, Command], _Flight] = {}
         self._under_way: deque[tuple[int, _Flight | Tensor]] = deque()
         self._lock = threading.RLock()
         self.bytes_sent = 0
@@ -120,8 +124,8 @@ class StageRing:
             return self.arrive()
 
     def depart(self, tokens: Tensor, gates: Tensor, command: Command, session: int = 0) -> None:
-        """A pass, or a commit, is sent off and not waited for. A pass comes back by `arrive`; of each session one at a
-        time. The message to the front is asked for beforehand: whoever sends it would wait for that."""
+        """A pass, or a commit, is sent off and not waited for. A pass comes back by `arrive`; each session has one at a
+        time."""
         with self._lock:
             if self._layout.ring == 1:
                 if command != Command.COMMIT:
@@ -130,45 +134,68 @@ class StageRing:
             flight = self._free_flight(session, command, tokens.device)
             flight.message.tokens.copy_(tokens)
             flight.message.gates.copy_(gates)
-            flight.message.header = self._header(command, 0, session)
-            self.bytes_sent += flight.message.whole.nbytes
+            if command == Command.COMMIT:
+                self._off(flight, command, session, None)
+            else:
+                self._off(flight, command, session, lambda link: link.start_receive(flight.answer, link.previous))
 
-            def off(link: Link) -> None:
-                if command != Command.COMMIT:
-                    flight.coming = link.start_receive(flight.answer, link.previous)
-                flight.sent = link.start_send(flight.message.whole, FRONT + 1)
-
-            self._guarded(off, waits=False)
-            if command != Command.COMMIT:
-                self._under_way.append((session, flight))
+    def depart_picture(self, latent: Tensor, shape: tuple[int, ...], session: int = 0) -> None:
+        """A latent is sent to whoever decodes; its frames, uint8 of this shape, come back by `arrive`."""
+        decoder = self._layout.decode
+        assert decoder != FRONT, "the front decodes itself"
+        with self._lock:
+            flight = self._free_flight(session, Command.DECODE, latent.device)
+            flight.message.latent.copy_(latent)
+            if flight.answer.shape != shape:
+                flight.answer = torch.empty(shape, dtype=torch.uint8, device=flight.answer.device)
+            self._off(
+                flight, Command.DECODE, session, lambda link: link.start_receive(flight.answer, decoder, BULK)
+            )  # fmt: skip
 
     def arrive(self) -> Tensor:
-        """The outcome of the pass that left first of those under way, `(rows, tokens, width)`."""
+        """What left first of all that is under way: a pass's outcome `(rows, tokens, width)`, or frames."""
         with self._lock:
             session, flight = self._under_way.popleft()
             if isinstance(flight, Tensor):
                 return flight
             self._finish(flight.coming)
-            flight.coming = None
-            for commits in (False, True):  # what this session sent before has arrived before
-                if found := self._flights.get((session, commits)):
-                    found.sent = None
+            flight.coming = flight.sent = None
+            commits = self._flights.get((session, Command.COMMIT))
+            if commits is not None and flight.goes_round:
+                commits.sent = None  # it went before, the same way
             return flight.answer.to(flight.device, copy=True)
 
-    def drop_passes(self) -> None:
-        """Those under way are waited for, so that nobody gets another's answer, and forgotten."""
+    def _off(self, flight: _Flight, command: Command, session: int, answer: Callable[[Link], UnderWay] | None) -> None:
+        """Away with it. Its answer is asked for before: whoever sends to somebody who has not asked has to wait, and a
+        ring of those who wait for each other stands still."""
+        flight.message.header = self._header(command, 0, session)
+        self.bytes_sent += flight.message.whole.nbytes
+        to = self._first_to_hear(command)[0]
+
+        def begin(link: Link) -> None:
+            if answer is not None:
+                flight.coming = answer(link)
+            flight.sent = link.start_send(flight.message.whole, to)
+
+        self._guarded(begin, waits=False)
+        if answer is not None:
+            self._under_way.append((session, flight))
+
+    def drop_all(self) -> None:
+        """What is under way is waited for, so that nobody gets another's answer, and forgotten."""
         with self._lock:
             while self._under_way:
                 self.arrive()
 
     def _free_flight(self, session: int, command: Command, device: torch.device) -> _Flight:
         """Buffers from which nothing is being sent any more."""
-        key = session, command == Command.COMMIT
+        key = session, command
         if key not in self._flights:
-            message = Message(self._config, self._rows, self._message.whole.device)
-            self._flights[key] = _Flight(message, torch.empty_like(message.tokens), device)
+            with torch.inference_mode(False):  # buffers made there could be filled nowhere else
+                message = Message(self._config, self._rows, self._message.whole.device)
+                self._flights[key] = _Flight(message, torch.empty_like(message.tokens), device)
         flight = self._flights[key]
-        assert flight.coming is None, f"session {session}: a pass is under way"
+        assert flight.coming is None, f"session {session}: the same is under way"
         self._finish(flight.sent)
         return flight
 
@@ -176,13 +203,11 @@ class StageRing:
         if under_way is not None:
             self._guarded(lambda link: link.finish(under_way))
 
-    def tell(self, command: Command, argument: int = 0, latent: Tensor | None = None, session: int = 0) -> None:
-        """A command to every stage that it concerns. Answers, if any, come as bulk."""
+    def tell(self, command: Command, argument: int = 0, session: int = 0) -> None:
+        """A command to every stage that it concerns."""
         if self._layout.processes == 1:
             return
         with self._lock:
-            if latent is not None:
-                self._message.latent.copy_(latent)
             self._send(command, argument, session)
 
     def ask(
@@ -193,14 +218,11 @@ class StageRing:
             return []
         with self._lock:
             self._send(command, 0, session)
-            return self.collect(shapes, dtype)
-
-    def collect(self, shapes: Mapping[int, list[tuple[int, ...]]], dtype: torch.dtype) -> list[Tensor]:
-        return [
-            self._guarded(partial(Link.receive_bulk, shape=shape, dtype=dtype, source=rank))
-            for rank, of_rank in shapes.items()
-            for shape in of_rank
-        ]
+            return [
+                self._guarded(partial(Link.receive_bulk, shape=shape, dtype=dtype, source=rank))
+                for rank, of_rank in shapes.items()
+                for shape in of_rank
+            ]
 
     def give(self, rank: int, *tensors: Tensor) -> None:
         """Bulk to one stage, which a command before has told to expect it."""

@@ -9,15 +9,17 @@ stale. Owns who is served when. Knows no clock: `ask` decides when a session tic
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from model.batch import TickRequest
 from model.batch_rows import SessionError
 from model.generator import DenoiseJob
+from model.stage_layout import StageLayout
+from model.stage_ring import FRONT
 from model.stages import StagedGenerator
 
 
@@ -48,12 +50,14 @@ class StagedSession:
         self._owner.take_back(self)
 
 
-class _Tick(NamedTuple):
-    """A session's tick under way."""
+@dataclass
+class _Tick:
+    """A session's tick under way. `latent`: once it is done; then its picture is under way."""
 
     session: StagedSession
     condition: Tensor
     job: DenoiseJob
+    latent: Tensor | None = None
 
 
 class StagedSessions:
@@ -72,6 +76,10 @@ class StagedSessions:
         self._first = first
         self._free = deque(first.beside(number) for number in range(1, first.sessions))
         self.sessions: list[StagedSession] = []
+
+    @property
+    def layout(self) -> StageLayout:
+        return self._first.layout
 
     # --- joining --------------------------------------------------------------------------------------------------
 
@@ -104,14 +112,14 @@ class StagedSessions:
 
     # --- ticks ----------------------------------------------------------------------------------------------------
 
-    def advance(self, requests: Mapping[StagedSession, TickRequest]) -> dict[StagedSession, Tensor]:
-        """A whole tick of these sessions, committed; returns the latents, `(1, latent_dim)` each. If a request does not
-        fit, SessionError is raised and nothing has begun."""
+    def frames(self, requests: Mapping[StagedSession, TickRequest]) -> dict[StagedSession, Tensor]:
+        """A whole tick of these sessions, committed; returns their frames, `(1, height, width, 3)` uint8 each. If a
+        request does not fit, SessionError is raised and nothing has begun."""
         for request in requests.values():
             self._check(request)
-        left, latents = dict(requests), dict[StagedSession, Tensor]()
-        self.play(requests, lambda session: left.pop(session, None), latents.__setitem__)
-        return {session: latents[session] for session in requests}
+        left, frames = dict(requests), dict[StagedSession, Tensor]()
+        self.play(requests, lambda session: left.pop(session, None), frames.__setitem__)
+        return {session: frames[session] for session in requests}
 
     def play(
         self,
@@ -121,10 +129,9 @@ class StagedSessions:
     ) -> None:
         """Tick after tick of these sessions, none of which waits for another's tick to end.
 
-        `ask`: the coming tick of a session, when it may begin; None, and the session rests. `show`: its latent,
-        `(1, latent_dim)`, before it is committed; to decode it there is to work beside the other stages. Ends when all
-        rest. If `ask` or `show` raises, or a request does not fit, the ticks under way are dropped: they have changed
-        nothing.
+        `ask`: the coming tick of a session, when it may begin, which is when its picture before has been shown; None,
+        and the session rests. `show`: a frame, `(1, height, width, 3)` uint8. Ends when all rest. If `ask` or `show`
+        raises, or a request does not fit, the ticks under way are dropped; whatever was shown is committed.
         """
         waiting, ready, under_way = deque(sessions), deque[_Tick](), deque[_Tick]()
         try:
@@ -140,16 +147,35 @@ class StagedSessions:
                         ready.append(self._begun(session, request))
                 else:
                     tick = under_way.popleft()
-                    tick.session.generator.arrive(tick.job)
-                    if tick.job.can_step:
+                    frame = self._arrived(tick)
+                    if frame is not None:
+                        waiting.append(tick.session)
+                        show(tick.session, frame)
+                    elif tick.job.can_step:
                         ready.append(tick)
-                        continue
-                    latent = tick.job.finish()
-                    show(tick.session, latent)
-                    tick.session.generator.commit(latent, tick.condition)
-                    waiting.append(tick.session)
+                    else:
+                        under_way.append(tick)
         finally:
-            self._first.ring.drop_passes()
+            self._first.ring.drop_all()
+
+    def _arrived(self, tick: _Tick) -> Tensor | None:
+        """Take in what has come back of a tick; its frame, if that is it.
+
+        A latent is committed before it is decoded here, and after it was sent off to be decoded elsewhere: either way
+        the stages have it to do beside the picture.
+        """
+        generator = tick.session.generator
+        if tick.latent is not None:
+            return generator.ring.arrive()
+        generator.arrive(tick.job)
+        if tick.job.can_step:
+            return None
+        tick.latent = tick.job.finish()
+        decodes_here = generator.layout.decode == FRONT
+        if not decodes_here:
+            generator.depart_picture(tick.latent)
+        generator.commit(tick.latent, tick.condition)
+        return generator.decode(tick.latent) if decodes_here else None
 
     def _begun(self, session: StagedSession, request: TickRequest) -> _Tick:
         self._check(request)
@@ -163,8 +189,3 @@ class StagedSessions:
                 f"session: expected a condition of {config.condition_dim} numbers and 1 to {len(config.taus)} denoise "
                 f"steps, got {request.condition.numel()} and {request.denoise_steps}"
             )
-
-    @torch.inference_mode()
-    def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """Frames `(n, height, width, 3)` uint8 of latents `(1, latent_dim)`, wherever the layout decodes."""
-        return torch.cat([self._first.decode(latent) for latent in latents])

@@ -192,6 +192,11 @@ class StagedGenerator(Generator):
     def arrive(self, job: DenoiseJob) -> None:
         job.take(self.dynamics.latent_of(self.ring.arrive(), job.question.known))
 
+    def depart_picture(self, latent: Tensor) -> None:
+        """Off to be decoded elsewhere; `arrive_picture` has the frames, in the order of departures as well."""
+        sizes = self.tokenizer.config
+        self.ring.depart_picture(latent, (len(latent), sizes.height_px, sizes.width_px, 3), self.session)
+
     def _through_front(self, noisy: Tensor, estimate: Tensor, known: Known, gates: LevelGates) -> tuple[Tensor, Tensor]:
         shared = gates[0][0]
         return self.front_layers.denoise(self.dynamics.noisy_tokens(noisy, estimate, known), shared), shared
@@ -211,11 +216,9 @@ class StagedGenerator(Generator):
     def decode(self, latent: Tensor) -> Tensor:
         if self.layout.decode == FRONT:
             return super().decode(latent)
-        sizes = self.tokenizer.config
-        frames = (len(latent), sizes.height_px, sizes.width_px, 3)
         with self.ring.hold():
-            self.ring.tell(Command.DECODE, latent=latent)
-            return self.ring.collect({self.layout.decode: [frames]}, torch.uint8)[0].to(self.device)
+            self.depart_picture(latent)
+            return self.ring.arrive()
 
     # --- measuring ----------------------------------------------------------------------------------------------------
 

@@ -59,11 +59,12 @@ def load_staged(
     choice: StageChoice,
     clock: Clock,
     *,
+    sessions: int = 1,
     limits: StageLimits | None = None,
     supervision: SupervisorLimits | None = None,
 ) -> SupervisedWorld:
-    """The world over its stage processes. Raises ConfigError for a layout that does not fit, NextframeError when the
-    processes do not come up."""
+    """The world over its stage processes. `sessions`: see `build_staged`. Raises ConfigError for a layout that does not
+    fit, NextframeError when the processes do not come up."""
     from model.stage_processes import StageFault, StageStartError
     from runtime.config import read_text, world_info
     from worlds.staged import build_staged
@@ -77,7 +78,8 @@ def load_staged(
     try:
         staged = build_staged(
             info, kind.staged_parts(found.path), found.synonyms,
-            lambda config, tokenizer: layout_for(choice, config, tokenizer), clock, limits=limits,
+            lambda config, tokenizer: layout_for(choice, config, tokenizer), clock,
+            sessions=sessions, limits=limits,
         )  # fmt: skip
     except (StageFault, StageStartError) as error:
         raise NextframeError(f"stages: {error}") from error

@@ -93,10 +93,11 @@ def supervised_world(
     weights: StageWeights,
     text: str = TWO,
     *,
+    sessions: int = 1,
     limits: StageLimits = PATIENT,
     supervision: SupervisorLimits | None = None,
 ) -> Iterator[tuple[SupervisedWorld, StagedGenerator]]:
-    generator = staged_generator(weights, text, limits=limits)
+    generator = staged_generator(weights, text, sessions=sessions, limits=limits)
     try:
         staged = StagedWorld(_info(), generator, _seeds(), {}, ManualClock())
         world = SupervisedWorld(staged, StageFault, staged.restart, period_ns=PERIOD_NS, limits=supervision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from controllers.bots import make_bot
 from model.batch import BLOCK_ROWS
 from runtime.core import Action, Frame, NextframeError, TickPlan
 from tests.small_worlds import HEIGHT_PX, WIDTH_PX, small_neural
+from tests.staged_worlds import APART, TWO, store_weights, supervised_world, whole_world
 from tools.sessions import bench, demo
 from tools.sessions.many import MultiSession, Player
 
@@ -54,6 +56,25 @@ def test_a_player_sees_what_the_world_shows_up_to_rounding() -> None:
         result = world.advance(bot.poll(tick), TickPlan(player.denoise_steps, deadline_ns=0))
         result.commit()
         assert np.abs(frame.astype(int) - result.frames[0]).max() <= 1
+
+
+@pytest.mark.parametrize("text", [TWO, APART], ids=["two", "apart"])
+def test_players_over_stage_processes_see_exactly_the_frames_of_playing_alone(tmp_path: Path, text: str) -> None:
+    with supervised_world(store_weights(tmp_path), text, sessions=4) as (world, _):
+        many = MultiSession(world.inner, 3, {})  # type: ignore[arg-type]
+        players = [join(many, seed) for seed in range(3)]
+        with pytest.raises(NextframeError, match="expected a free place"):
+            join(many, 3)
+        shown = [many.tick(players[: 1 + tick % 3]) for tick in range(TICKS)]
+        of_first = [frames[0] for frames in shown]
+        alone, bot = whole_world(), make_bot("wander", many.info.actions, 0)
+        alone.reset(0)
+        for frame in of_first:
+            result = alone.advance(bot.poll(alone.generator.tick), TickPlan(players[0].denoise_steps, deadline_ns=0))
+            result.commit()
+            assert np.array_equal(frame, result.frames[0])
+        assert players[0].session.checksum() == alone.generator.checksum()
+        assert [player.session.tick for player in players] == [12, 8, 4]
 
 
 class Saying:
@@ -113,6 +134,21 @@ def test_the_demo_writes_a_video_and_a_sheet(tmp_path: Path, capsys: pytest.Capt
     assert video.stat().st_size > 1000
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert "4 sessions in one batch" in capsys.readouterr().out
+
+
+def test_the_demo_plays_sessions_over_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--video", str(tmp_path / "s.mp4"), "--sheet", str(tmp_path / "s.png")]
+    layout = "denoise:0-3@cpu:0, denoise:3-6@cpu:1, decode@cpu:1"
+    options = demo.parser().parse_args(["--sessions", "2", "--ticks", "3", "--stages", layout, *files])
+    assert len(demo.play(options)) == 3
+    assert "2 sessions over" in capsys.readouterr().out
+    assert not stage_mothers(), "the processes have ended with it"
+
+
+def stage_mothers() -> list[str]:
+    """What stage processes of this one are forked from, and they end with it."""
+    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8").split()
+    return [pid for pid in listed if b"stage_mother" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def measured(*arguments: str) -> dict[str, Any]:

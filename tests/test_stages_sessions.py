@@ -42,7 +42,7 @@ def first(weights: StageWeights) -> Iterator[StagedGenerator]:
 def many(first: StagedGenerator) -> Iterator[StagedSessions]:
     opened = StagedSessions(first)
     yield opened
-    first.ring.drop_passes()
+    first.ring.drop_all()
 
 
 def past_of(seed: int) -> tuple[Tensor, Tensor]:
@@ -58,7 +58,7 @@ def request(seed: int, tick: int) -> TickRequest:
 
 
 def alone(seed: int, ticks: int) -> list[bytes]:
-    """The same session in one process, by itself: its latents, and its checksum at the end."""
+    """The same session in one process, by itself: its frames, and its checksum at the end."""
     one = whole_generator()
     latents, conditions = past_of(seed)
     one.prefill(latents[None], conditions[None])
@@ -71,20 +71,20 @@ def go_on_alone(one: Generator, seed: int, first_tick: int, ticks: int) -> list[
         asked = request(seed, tick)
         condition = asked.condition[None]
         latent = finished(one.start(condition, seed, asked.denoise_steps))
+        made.append(one.decode(latent).numpy().tobytes())
         one.commit(latent, condition)
-        made.append(latent.numpy().tobytes())
     return [*made, one.checksum().to_bytes(4, "little")]
 
 
 def play(many: StagedSessions, ticks: dict[StagedSession, int]) -> dict[StagedSession, list[bytes]]:
-    """So many ticks of each session, none waiting for another; latents, and the checksum at the end."""
+    """So many ticks of each session, none waiting for another; frames, and the checksum at the end."""
     made: dict[StagedSession, list[bytes]] = {session: [] for session in ticks}
 
     def ask(session: StagedSession) -> TickRequest | None:
         return request(session.seed, session.tick) if len(made[session]) < ticks[session] else None
 
-    many.play(ticks, ask, lambda session, latent: made[session].append(latent.numpy().tobytes()))
-    return {session: [*latents, session.checksum().to_bytes(4, "little")] for session, latents in made.items()}
+    many.play(ticks, ask, lambda session, frame: made[session].append(frame.numpy().tobytes()))
+    return {session: [*frames, session.checksum().to_bytes(4, "little")] for session, frames in made.items()}
 
 
 @pytest.mark.parametrize("text", [TWO, APART, EACH, "denoise:0-4@cpu:0"], ids=["two", "apart", "four", "one"])
@@ -105,10 +105,10 @@ def test_whole_ticks_of_any_sessions_are_those_alone(many: StagedSessions) -> No
     made: dict[StagedSession, list[bytes]] = {session: [] for session in sessions}
     for _ in range(12):
         chosen = [session for session in sessions if draw.random() < 0.6]
-        latents = many.advance({session: request(session.seed, session.tick) for session in chosen})
-        assert list(latents) == chosen
-        for session, latent in latents.items():
-            made[session].append(latent.numpy().tobytes())
+        frames = many.frames({session: request(session.seed, session.tick) for session in chosen})
+        assert list(frames) == chosen
+        for session, frame in frames.items():
+            made[session].append(frame.numpy().tobytes())
     for session in sessions:
         assert [*made[session], session.checksum().to_bytes(4, "little")] == alone(session.seed, len(made[session]))
         session.leave()
@@ -178,19 +178,23 @@ def test_the_owner_s_own_session_is_not_touched(first: StagedGenerator, many: St
 def test_what_goes_wrong_in_a_tick_drops_the_ticks_under_way_and_harms_nobody(many: StagedSessions) -> None:
     sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
     play(many, dict.fromkeys(sessions, 2))
-    before = [session.checksum() for session in sessions]
+    before, shown = [session.checksum() for session in sessions], []
 
-    def broken(session: StagedSession, latent: Tensor) -> None:
+    def broken(session: StagedSession, frame: Tensor) -> None:
+        shown.append(session)
         raise OSError("no room on the disk")
 
     with pytest.raises(OSError, match="no room"):
         many.play(sessions, lambda session: request(session.seed, session.tick), broken)
-    assert [session.checksum() for session in sessions] == before
+    assert [session.checksum() != was for session, was in zip(sessions, before, strict=True)] == [
+        session in shown for session in sessions
+    ], "what was shown is committed, and nothing else"
+    before = [session.checksum() for session in sessions]
     with pytest.raises(SessionError, match="1 to 4 denoise steps, got 11 and 9"):
-        many.advance({sessions[0]: request(0, 0), sessions[1]: TickRequest(torch.zeros(FOUR.condition_dim), 9)})
+        many.frames({sessions[0]: request(0, 0), sessions[1]: TickRequest(torch.zeros(FOUR.condition_dim), 9)})
     assert [session.checksum() for session in sessions] == before
-    made = play(many, dict.fromkeys(sessions, 3))
-    assert all(alone(s.seed, 5)[2:] == made[s] for s in sessions)
+    ticks = {session: 5 - session.tick for session in sessions}
+    assert all(alone(s.seed, 5)[5 - ticks[s] :] == made for s, made in play(many, ticks).items())
     for session in sessions:
         session.leave()
 
@@ -223,7 +227,7 @@ def test_after_a_death_all_sessions_go_on_from_their_snapshots(weights: StageWei
         kept = [session.snapshot() for session in sessions]
         shown = []
 
-        def kill(session: StagedSession, latent: Tensor) -> None:
+        def kill(session: StagedSession, frame: Tensor) -> None:
             shown.append(session)
             if len(shown) == 4:
                 os.kill(generator.processes.pids[0], signal.SIGKILL)

@@ -62,13 +62,16 @@ def build_staged(
     layout: Callable[[DynamicsConfig, AnyTokenizer], StageLayout],
     clock: Clock | None = None,
     *,
+    sessions: int = 1,
     limits: StageLimits | None = None,
 ) -> StagedWorld:
-    """`layout`: chosen once it is known what is to be laid out. Raises WeightsError, StageStartError, StageFault."""
+    """`layout`: chosen once it is known what is to be laid out. `sessions`: how many the processes have memories for,
+    this one among them (`model.stage_sessions` plays the others). Raises WeightsError, StageStartError, StageFault."""
     try:
         generator = StagedGenerator(
-            parts.tokenizer, parts.config, parts.weights, layout(parts.config, parts.tokenizer), limits=limits
-        )
+            parts.tokenizer, parts.config, parts.weights, layout(parts.config, parts.tokenizer), sessions=sessions,
+            limits=limits,
+        )  # fmt: skip
     except CheckpointError as error:
         raise WeightsError(str(error)) from error
     return StagedWorld(info, generator, parts.seeds, synonyms, clock)

@@ -1,6 +1,7 @@
-"""`python -m tools.sessions.demo --sessions 4 --ticks 200`: bots play sessions of a world in one batch.
+"""`python -m tools.sessions.demo --sessions 4 --ticks 200`: bots play sessions of a world, all at once.
 
-    python -m tools.sessions.demo --world drive
+    python -m tools.sessions.demo --world drive                             # in one batch
+    python -m tools.sessions.demo --stages auto --processes 2               # over two processes
 
 Writes a video and a contact sheet with all of them side by side, and prints the frame rate of each. Exit code 0, or 2
 for bad input.
@@ -20,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from controllers.bots import make_bot
-from runtime.core import Frame, NextframeError
-from runtime.registry import find_world, load_world
+from runtime.core import Frame, MonotonicClock, NextframeError, World
+from runtime.registry import WorldFolder, find_world, load_world
+from runtime.stage_part import StageChoice, load_staged, stage_choice
 from runtime.startup import prepare_torch
 from runtime.video import ContactSheet, VideoWriter
 from tools.sessions.many import MultiSession
@@ -35,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--ticks", type=int, default=200)
     arguments.add_argument("--steps", default="4", help="denoise steps; '1,2,4' gives the sessions these in turn")
     arguments.add_argument("--bot", default="wander")
+    arguments.add_argument("--stages", help="a layout of processes, or auto; they then fill these, not one batch")
+    arguments.add_argument("--processes", type=int, help="how many, for --stages auto")
     arguments.add_argument("--video", type=Path, default=Path("out/sessions.mp4"))
     arguments.add_argument("--sheet", type=Path, default=Path("out/sessions.png"))
     return arguments
@@ -51,15 +55,22 @@ def grid(frames: Sequence[Frame]) -> Frame:
     return picture
 
 
-def open_sessions(sessions: int, steps: Sequence[int], bot: str, name: str = "circuit") -> MultiSession:
+def open_sessions(
+    sessions: int, steps: Sequence[int], bot: str, name: str = "circuit", stages: StageChoice | None = None
+) -> MultiSession:
     found = find_world(name)
-    world = load_world(found)
+    world: World = load_world(found) if stages is None else over_stages(found, stages, sessions)
     if not isinstance(world, NeuralWorld):
         raise NextframeError(f"demo: expected a world of latents such as circuit or drive, {found.name} has none")
     many = MultiSession(world, sessions, found.synonyms)
     for seed in range(sessions):
         many.join(seed, make_bot(bot, world.info.actions, seed), steps[seed % len(steps)])
     return many
+
+
+def over_stages(found: WorldFolder, choice: StageChoice, sessions: int) -> World:
+    """Its processes end with this one. Nobody starts them again: what a fault ends is a demonstration."""
+    return load_staged(found, choice, MonotonicClock(), sessions=1 + sessions).inner
 
 
 def play(options: argparse.Namespace) -> list[int]:
@@ -69,7 +80,15 @@ def play(options: argparse.Namespace) -> list[int]:
         raise NextframeError(
             f"demo: expected at least 1 session and 1 tick, got {options.sessions} and {options.ticks}"
         )
-    many = open_sessions(options.sessions, steps, options.bot, options.world)
+    stages = stage_choice(options.stages, options.processes, find_world(options.world))
+    many = open_sessions(options.sessions, steps, options.bot, options.world, stages)
+    try:
+        return _played(many, options)
+    finally:
+        many.close()
+
+
+def _played(many: MultiSession, options: argparse.Namespace) -> list[int]:
     first = grid([player.frame for player in many.players])
     video = VideoWriter(options.video, many.info.tick_hz, (first.shape[1], first.shape[0]), scale=1)
     sheet = ContactSheet(every_ticks=max(1, options.ticks // 4), columns=2, rows=2)
@@ -88,7 +107,7 @@ def play(options: argparse.Namespace) -> list[int]:
 
 
 def _say(many: MultiSession, tick_ns: Sequence[int], options: argparse.Namespace) -> None:
-    table = Table("session", "denoise steps", "prompt", "FPS", title=f"{len(many.players)} sessions in one batch")
+    table = Table("session", "denoise steps", "prompt", "FPS", title=f"{len(many.players)} sessions {many.how}")
     fps = len(tick_ns) / (sum(tick_ns) / 1e9)
     for player in many.players:
         prompt = " ".join(player.prompt.values())

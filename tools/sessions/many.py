@@ -1,4 +1,4 @@
-"""Several players of one neural world, stepped together in a `SessionBatch`.
+"""Several players of one neural world: they share the passes of the network, or fill the stages it is laid over.
 
 Owns what a player is: a controller, a prompt in force, a number of denoise steps. Knows no clock and no window. The
 seam for a server: `join` and `leave` at any time, `tick` for whoever has an input.
@@ -12,6 +12,8 @@ from typing import Any
 
 from model.batch import BLOCK_ROWS, SessionBatch, TickRequest
 from model.batch_rows import Session, SessionError
+from model.stage_sessions import StagedSession, StagedSessions
+from model.stages import StagedGenerator
 from runtime.core import Action, Controller, Frame, NextframeError, WorldInfo
 from worlds.neural import NeuralWorld
 from worlds.prompts import parse_prompt
@@ -21,7 +23,7 @@ from worlds.prompts import parse_prompt
 class Player:
     """`denoise_steps`: of its ticks, an entry of the world's ladder. `frame`: the newest one."""
 
-    session: Session
+    session: Session | StagedSession
     controller: Controller
     denoise_steps: int
     frame: Frame
@@ -32,6 +34,8 @@ class MultiSession:
     """Room for `rows` players of `world`. The world itself is used to start sessions and is not played.
 
     `synonyms`: of its prompt words. Each player sees the same frames as playing alone in a batch with equal blocks.
+    Over stage processes they are exactly those of playing alone, and there is room for as many as the stages have
+    memories.
     """
 
     def __init__(
@@ -39,12 +43,27 @@ class MultiSession:
     ) -> None:
         self._world, self._synonyms = world, synonyms
         generator = world.generator
-        self.batch = SessionBatch(generator.tokenizer, generator.dynamics, rows, block_rows=block_rows)
+        self.batch: SessionBatch | StagedSessions
+        if isinstance(generator, StagedGenerator):
+            self.batch = StagedSessions(generator)
+        else:
+            self.batch = SessionBatch(generator.tokenizer, generator.dynamics, rows, block_rows=block_rows)
         self.players: list[Player] = []
 
     @property
     def info(self) -> WorldInfo:
         return self._world.info
+
+    @property
+    def how(self) -> str:
+        """In words."""
+        if isinstance(self.batch, SessionBatch):
+            return "in one batch"
+        return f"over {self.batch.layout}"
+
+    def close(self) -> None:
+        """The world with its processes, if it has any."""
+        self._world.close()
 
     def join(self, seed: int, controller: Controller, denoise_steps: int) -> Player:
         """A new player. Raises NextframeError where there is no room, or for a step count that is not in the ladder."""
@@ -70,11 +89,10 @@ class MultiSession:
     def tick(self, players: Sequence[Player] | None = None) -> list[Frame]:
         """One tick of these players, or of all: inputs polled, frames made, memory committed."""
         chosen = self.players if players is None else players
-        requests = {player.session: self._request(player) for player in chosen}
-        latents = self.batch.advance(requests)
-        frames = self.batch.decode([latents[player.session] for player in chosen]).cpu().numpy()
-        for player, frame in zip(chosen, frames, strict=True):
-            player.frame = frame
+        requests: dict[Any, TickRequest] = {player.session: self._request(player) for player in chosen}
+        frames: dict[Any, Any] = self.batch.frames(requests)
+        for player in chosen:
+            player.frame = frames[player.session][0].cpu().numpy()
         return [player.frame for player in chosen]
 
     def _request(self, player: Player) -> TickRequest:

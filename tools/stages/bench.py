@@ -2,12 +2,13 @@
 
     python -m tools.stages.bench                         # auto layouts of 1, 2 and 3 processes
     python -m tools.stages.bench --stages "denoise:0-2@cpu:0, denoise:2-6@cpu:1, decode@cpu:1" --out runs.json
+    python -m tools.stages.bench --sessions 1,2,4        # so many sessions over the same processes, each in turn
     python -m tools.stages.bench --device cuda           # with a GPU: on it, beside it, and over several where they are
 
 Prints a table; the last line is one JSON document. `--out` keeps the runs in the form that `tools.plan.validate` reads.
 Stage costs are measured apart from the run, in turns with it, since the machine's own speed changes; every figure is a
-median. Latency is from the beginning of a tick to its picture at the front, and the rate is one over the time from tick
-to tick. Nothing else runs beside it, so the rate is what the layout could reach.
+median. Latency is from the beginning of a tick to its picture at the front, and the rate is that of all sessions
+together. Nothing else runs beside it, so the rate is what the layout could reach.
 """
 
 from __future__ import annotations
@@ -41,12 +42,15 @@ REST_S = 0.002
 """About as long as the front waits for the others in a pass."""
 
 
-def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circuit") -> dict[str, Any]:
+def measure(
+    choice: StageChoice, ticks: int, steps: int, world_name: str = "circuit", sessions: int = 1
+) -> dict[str, Any]:
     """One layout: a run as `tools.plan.validate.Run`, and beside it what only people want to know."""
     from model.stage_processes import StageLimits
 
     limits = StageLimits(hang_s=10.0)  # nobody is hurt here
-    world = load_staged(find_world(world_name), choice, MonotonicClock(), limits=limits)
+    clock, places = MonotonicClock(), 1 if sessions == 1 else 1 + sessions
+    world = load_staged(find_world(world_name), choice, clock, sessions=places, limits=limits)
     try:
         inner: Any = world.inner
         generator = inner.stages
@@ -57,7 +61,10 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
             links.append(hop(generator))
             costs.append(stage_costs(inner, steps))
             warm(world, steps)
-            shown, began = timed(inner, -(-ticks // TURNS), steps)
+            if sessions == 1:
+                shown, began = timed(inner, -(-ticks // TURNS), steps)
+            else:
+                shown, began = timed_sessions(inner, sessions, -(-ticks // TURNS), steps)
             latency_ms += shown
             period_ms += began
         layout = generator.layout
@@ -66,12 +73,12 @@ def measure(choice: StageChoice, ticks: int, steps: int, world_name: str = "circ
         world.close()
     run = {
         "layout": [[part.first, part.end] for part in layout.intervals if part.layers],
-        "sessions": 1,
+        "sessions": sessions,
         "denoise_steps": steps,
         "decodes_on": layout.decode,
         "stage_ms": medians(costs),
         "link": medians(links),
-        "fps": 1e3 / statistics.median(period_ms),
+        "fps": sessions * 1e3 / statistics.median(period_ms),
         "latency_ms": statistics.median(latency_ms),
     }
     ranked = sorted(latency_ms)
@@ -97,6 +104,34 @@ def timed(world: Any, ticks: int, steps: int) -> tuple[list[float], list[float]]
         result.commit()
         began_ns.append(time.perf_counter_ns())
     return latency_ms, [(after - before) / 1e6 for before, after in pairwise(began_ns)]
+
+
+def timed_sessions(world: Any, sessions: int, ticks: int, steps: int) -> tuple[list[float], list[float]]:
+    """The same for so many sessions, that go on from where the world stands: from the beginning of each tick to its
+    picture; and rounds, in each of which every session shows one, ms."""
+    from model.batch import TickRequest
+    from model.stage_sessions import StagedSession, StagedSessions
+
+    many, snapshot = StagedSessions(world.stages), world.snapshot()["generator"]
+    crowd = [many.join_snapshot(seed, snapshot) for seed in range(sessions)]
+    request = TickRequest(world.stages.to_condition([0.0] * world.stages.config.condition_dim)[0], steps)
+    left, began_ns = dict.fromkeys(crowd, 1 + ticks), dict[StagedSession, int]()
+    shown_ns, latency_ms = list[int](), list[float]()
+
+    def ask(session: StagedSession) -> TickRequest | None:
+        began_ns[session] = time.perf_counter_ns()
+        left[session] -= 1
+        return request if left[session] >= 0 else None
+
+    def show(session: StagedSession, frame: Any) -> None:
+        shown_ns.append(time.perf_counter_ns())
+        latency_ms.append((shown_ns[-1] - began_ns[session]) / 1e6)
+
+    many.play(crowd, ask, show)
+    for session in crowd:
+        session.leave()
+    rounds_ms = [(after - before) / 1e6 for before, after in pairwise(shown_ns[sessions - 1 :: sessions])]
+    return latency_ms[sessions:], rounds_ms
 
 
 def medians(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -286,15 +321,24 @@ def median_ms(work: Callable[[], object], repeats: int = 30, between: Callable[[
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    lines = [f"{'stages':72} {'fps':>7} {'latency p50':>12} {'p99':>7} {'hop ms':>7} {'bytes':>6}  layers ms"]
+    lines = [
+        f"{'stages':72} {'sessions':>8} {'fps':>7} {'latency p50':>12} {'p99':>7} {'hop ms':>7} {'bytes':>6}  layers ms"
+    ]
     for one in found:
         run = one["run"]
         layers = " + ".join(f"{ms:.2f}" for ms in run["stage_ms"]["layers"])
         lines.append(
-            f"{one['stages']:72} {run['fps']:7.1f} {run['latency_ms']:9.2f} ms {one['latency_p99_ms']:7.2f} "
-            f"{run['link']['latency_ms']:7.3f} {run['link']['bytes']:6.0f}  {layers}"
+            f"{one['stages']:72} {run['sessions']:8} {run['fps']:7.1f} {run['latency_ms']:9.2f} ms "
+            f"{one['latency_p99_ms']:7.2f} {run['link']['latency_ms']:7.3f} {run['link']['bytes']:6.0f}  {layers}"
         )
     return "\n".join(lines)
+
+
+def numbers(text: str) -> list[int]:
+    found = [int(part) for part in text.split(",")]
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError(f"expected numbers of 1 and more, such as 1,2,4, got {text!r}")
+    return found
 
 
 def main() -> int:
@@ -302,6 +346,7 @@ def main() -> int:
     parser.add_argument("--stages", action="append", help="a layout; may be given again (default: auto, 1 to 3)")
     parser.add_argument("--ticks", type=int, default=200, help="measured ticks of each layout (default 200)")
     parser.add_argument("--steps", type=int, default=4, help="denoise steps of a tick (default 4)")
+    parser.add_argument("--sessions", type=numbers, default=[1], help="such as 1,2,4 (default 1)")
     parser.add_argument("--out", type=Path, help="keep the runs there, for tools.plan.validate")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what to measure without --stages")
     options = parser.parse_args()
@@ -312,7 +357,11 @@ def main() -> int:
     if options.stages:
         choices, left_out = [StageChoice(text) for text in options.stages], []
     try:
-        found = [measure(choice, options.ticks, options.steps) for choice in choices]
+        found = [
+            measure(choice, options.ticks, options.steps, sessions=count)
+            for choice in choices
+            for count in options.sessions
+        ]
     except NextframeError as error:
         parser.exit(error.exit_code, f"{error}\n")
     print(table(found))
