@@ -132,7 +132,8 @@ class Hud:
         y += int(unit * 2.5)
 
         after = self._draw_pips(canvas, model, left, y)
-        self._write(canvas, self._fit(model.reason, right - after - unit // 2), after + unit // 2, y, QUIET)
+        why = model.reason.removeprefix(steps_in_words(model.rung)).lstrip(" ,")  # which stands there already
+        self._write(canvas, self._fit(why, right - after - unit // 2), after + unit // 2, y, QUIET)
         y += int(unit * 1.5)
         if full:
             self._draw_graph(canvas, model, pygame.Rect(left, y, width - 2 * pad, graph_height))
@@ -152,7 +153,7 @@ class Hud:
             pip = rounded(size, size, size / 2, (*GOOD, 255) if filled else (0, 0, 0, 0), (*GOOD, 255))
             canvas.blit(pip, (left + index * int(size * 1.35), y + (self._unit - size) // 2 - 1))
         after = left + len(model.ladder) * int(size * 1.35) + self._unit // 3
-        return self._write(canvas, f"{model.rung} step{'' if model.rung == 1 else 's'}", after, y)
+        return self._write(canvas, steps_in_words(model.rung), after, y)
 
     def _draw_graph(self, canvas: pygame.Surface, model: HudModel, area: pygame.Rect) -> None:
         """Frame times, newest at the right; a bar over the deadline is amber, full width and wears a cap."""
@@ -344,6 +345,10 @@ class Hud:
         while text and self._width(text + "…") > width_px:
             text = text[:-1]
         return text + "…" if text else ""
+
+
+def steps_in_words(steps: int) -> str:
+    return f"{steps} step" if steps == 1 else f"{steps} steps"
 
 
 def number(value: float | None, digits: int = 0) -> str:
