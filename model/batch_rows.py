@@ -21,7 +21,7 @@ from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from model import rng
 from model.batch_memory import MemoryPool
-from model.dynamics import Block, Dynamics, Known
+from model.dynamics import Block, Dynamics, DynamicsConfig, Known
 from model.generator import LevelGates, gate_table, state_checksum, through_block
 from model.memory import MemorySpec
 from model.tokenizer import SlotTokenizer
@@ -86,12 +86,7 @@ class Session:
         self.steps, self.steps_done, self.phase, self.changed = steps, 0, Phase.DENOISING, True
 
     def check_request(self, condition: Tensor, steps: int) -> None:
-        config = self._block.dynamics.config
-        if condition.numel() != config.condition_dim or not 1 <= steps <= len(config.taus):
-            raise SessionError(
-                f"session: expected a condition of {config.condition_dim} numbers and 1 to {len(config.taus)} denoise "
-                f"steps, got {condition.numel()} and {steps}"
-            )
+        check_request(self._block.dynamics.config, condition, steps)
 
     def cut(self) -> None:
         """No further denoise steps: the tick ends on the rung of the steps done."""
@@ -145,6 +140,15 @@ class Session:
         if self.phase not in phases:
             wanted = " or ".join(phase.value for phase in phases)
             raise SessionError(f"session in row {self.row}: expected it to be {wanted}, got {self.phase.value}")
+
+
+def check_request(config: DynamicsConfig, condition: Tensor, steps: int) -> None:
+    """Raises SessionError for a condition or a number of denoise steps that the dynamics cannot take."""
+    if condition.numel() != config.condition_dim or not 1 <= steps <= len(config.taus):
+        raise SessionError(
+            f"session: expected a condition of {config.condition_dim} numbers and 1 to {len(config.taus)} denoise "
+            f"steps, got {condition.numel()} and {steps}"
+        )
 
 
 class RowBlock:

@@ -20,7 +20,7 @@ GRACE_S = 0.5
 
 
 @dataclass
-class _Errand:
+class Errand:
     work: Callable[[], Any]
     done: threading.Event = field(default_factory=threading.Event)
     result: Any = None
@@ -28,17 +28,24 @@ class _Errand:
 
 
 class Carrier:
-    """`carry` from one thread at a time, `close` once."""
+    """`carry`, or `start` and `wait`, from one thread at a time; `close` once. Errands are done in order."""
 
     def __init__(self) -> None:
-        self._errands: SimpleQueue[_Errand | None] = SimpleQueue()
+        self._errands: SimpleQueue[Errand | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="stage-carrier", daemon=True)
         self._thread.start()
 
     def carry(self, work: Callable[[], Any], gone: Callable[[], bool]) -> Any:
         """What the work gives. Raises LinkError: the work's own, or when `gone` and the work does not end."""
-        errand = _Errand(work)
+        return self.wait(self.start(work), gone)
+
+    def start(self, work: Callable[[], Any]) -> Errand:
+        """Not waited for; `done` says when it is over."""
+        errand = Errand(work)
         self._errands.put(errand)
+        return errand
+
+    def wait(self, errand: Errand, gone: Callable[[], bool]) -> Any:
         while not errand.done.wait(LOOK_S):
             if gone() and not errand.done.wait(GRACE_S):
                 raise LinkError("the group has ended, and a message to it was still under way")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from model.dynamics import DynamicsConfig
-from model.stage_carrier import Carrier
+from model.stage_carrier import Carrier, Errand
 from model.stage_hosts import LaunchedProcesses, launched, meeting
 from model.stage_kinds import AnyTokenizer, kind_of
 from model.stage_layout import StageLayout
@@ -46,10 +46,6 @@ class _Flight:
     coming: UnderWay | None = None
     sent: UnderWay | None = None
 
-    @property
-    def goes_round(self) -> bool:
-        return self.message.header.command not in {Command.COMMIT, Command.DECODE}
-
 
 @dataclass(frozen=True)
 class StageWeights:
@@ -68,9 +64,11 @@ class StageRing:
         self.processes = StageProcesses(limits) if self._launch is None else LaunchedProcesses(self._launch, limits)
         self._link: Link | None = None
         self._carrier: Carrier | None = None
+        self._waiter: Carrier | None = None
         self._number = 0
         self._flights: dict[tuple[int, Command], _Flight] = {}
         self._under_way: deque[tuple[int, _Flight | Tensor]] = deque()
+        self._pictures: dict[int, tuple[_Flight, Errand]] = {}
         self._lock = threading.RLock()
         self.bytes_sent = 0
         self.last_fault_ns = 0
@@ -105,7 +103,7 @@ class StageRing:
             raise self._fault(error) from error
         self._rows = rows
         self._message = Message(self._config, rows, self._link.device)
-        self._carrier = Carrier()
+        self._carrier, self._waiter = Carrier(), Carrier()
         self._number = 0
 
     def close(self) -> None:
@@ -138,22 +136,10 @@ class StageRing:
                 self._off(flight, command, session, None)
             else:
                 self._off(flight, command, session, lambda link: link.start_receive(flight.answer, link.previous))
-
-    def depart_picture(self, latent: Tensor, shape: tuple[int, ...], session: int = 0) -> None:
-        """A latent is sent to whoever decodes; its frames, uint8 of this shape, come back by `arrive`."""
-        decoder = self._layout.decode
-        assert decoder != FRONT, "the front decodes itself"
-        with self._lock:
-            flight = self._free_flight(session, Command.DECODE, latent.device)
-            flight.message.latent.copy_(latent)
-            if flight.answer.shape != shape:
-                flight.answer = torch.empty(shape, dtype=torch.uint8, device=flight.answer.device)
-            self._off(
-                flight, Command.DECODE, session, lambda link: link.start_receive(flight.answer, decoder, BULK)
-            )  # fmt: skip
+                self._under_way.append((session, flight))
 
     def arrive(self) -> Tensor:
-        """What left first of all that is under way: a pass's outcome `(rows, tokens, width)`, or frames."""
+        """The outcome of the pass that left first of those under way, `(rows, tokens, width)`."""
         with self._lock:
             session, flight = self._under_way.popleft()
             if isinstance(flight, Tensor):
@@ -161,8 +147,35 @@ class StageRing:
             self._finish(flight.coming)
             flight.coming = flight.sent = None
             commits = self._flights.get((session, Command.COMMIT))
-            if commits is not None and flight.goes_round:
+            if commits is not None:
                 commits.sent = None  # it went before, the same way
+            return flight.answer.to(flight.device, copy=True)
+
+    def depart_picture(self, latent: Tensor, shape: tuple[int, ...], session: int = 0) -> None:
+        """A latent is sent to whoever decodes; its frames, uint8 of this shape, come back by `arrive_picture`. Somebody
+        else waits for them, so it is known when they are there."""
+        decoder = self._layout.decode
+        assert decoder != FRONT, "the front decodes itself"
+        with self._lock:
+            flight = self._free_flight(session, Command.DECODE, latent.device)
+            flight.message.latent.copy_(latent)
+            if flight.answer.shape != shape:
+                flight.answer = torch.empty(shape, dtype=torch.uint8, device=flight.answer.device)
+            self._off(flight, Command.DECODE, session, lambda link: link.start_receive(flight.answer, decoder, BULK))
+            link, coming, waiter = cast(Link, self._link), cast(UnderWay, flight.coming), cast(Carrier, self._waiter)
+            self._pictures[session] = flight, waiter.start(lambda: link.finish(coming))
+
+    def picture_is_there(self, session: int) -> bool:
+        """Or will never be, which `arrive_picture` then says."""
+        return self._pictures[session][1].done.is_set()
+
+    def arrive_picture(self, session: int = 0) -> Tensor:
+        """The session's frames."""
+        with self._lock:
+            flight, errand = self._pictures.pop(session)
+            waiter = cast(Carrier, self._waiter)
+            self._guarded(lambda _: waiter.wait(errand, self._gone), waits=False)
+            flight.coming = flight.sent = None
             return flight.answer.to(flight.device, copy=True)
 
     def _off(self, flight: _Flight, command: Command, session: int, answer: Callable[[Link], UnderWay] | None) -> None:
@@ -178,14 +191,14 @@ class StageRing:
             flight.sent = link.start_send(flight.message.whole, to)
 
         self._guarded(begin, waits=False)
-        if answer is not None:
-            self._under_way.append((session, flight))
 
     def drop_all(self) -> None:
         """What is under way is waited for, so that nobody gets another's answer, and forgotten."""
         with self._lock:
             while self._under_way:
                 self.arrive()
+            for session in list(self._pictures):
+                self.arrive_picture(session)
 
     def _free_flight(self, session: int, command: Command, device: torch.device) -> _Flight:
         """Buffers from which nothing is being sent any more."""
@@ -265,18 +278,22 @@ class StageRing:
             if not waits:
                 return action(link)
             self.processes.waiting(time.monotonic_ns())
-            return cast(T, carrier.carry(lambda: action(link), lambda: self.processes.fault is not None))
+            return cast(T, carrier.carry(lambda: action(link), self._gone))
         except LinkError as error:
             raise self._fault(error) from error
         finally:
             self.processes.waiting(None)
 
+    def _gone(self) -> bool:
+        return self.processes.fault is not None
+
     def _part(self) -> None:
-        if self._carrier is not None:
-            self._carrier.close()
-        self._link = self._carrier = None
-        self._flights.clear()
-        self._under_way.clear()
+        for carrier in (self._carrier, self._waiter):
+            if carrier is not None:
+                carrier.close()
+        self._link = self._carrier = self._waiter = None
+        for under_way in (self._flights, self._under_way, self._pictures):
+            under_way.clear()
 
     def _fault(self, error: LinkError) -> StageFault:
         found = self.processes.check()

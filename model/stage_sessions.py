@@ -10,17 +10,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor
 
 from model.batch import TickRequest
-from model.batch_rows import SessionError
+from model.batch_rows import SessionError, check_request
 from model.generator import DenoiseJob
 from model.stage_layout import StageLayout
 from model.stage_ring import FRONT
 from model.stages import StagedGenerator
+
+Ask: TypeAlias = "Callable[[StagedSession], TickRequest | None]"
+Show: TypeAlias = "Callable[[StagedSession, Tensor], None]"
 
 
 class StagedSession:
@@ -28,6 +30,11 @@ class StagedSession:
 
     def __init__(self, owner: StagedSessions, generator: StagedGenerator, seed: int) -> None:
         self._owner, self.generator, self.seed = owner, generator, seed
+
+    @property
+    def number(self) -> int:
+        """Of the memory it has in each stage process."""
+        return self.generator.session
 
     @property
     def tick(self) -> int:
@@ -48,16 +55,6 @@ class StagedSession:
     def leave(self) -> None:
         """Give the place back; the session is worth nothing afterwards."""
         self._owner.take_back(self)
-
-
-@dataclass
-class _Tick:
-    """A session's tick under way. `latent`: once it is done; then its picture is under way."""
-
-    session: StagedSession
-    condition: Tensor
-    job: DenoiseJob
-    latent: Tensor | None = None
 
 
 class StagedSessions:
@@ -116,7 +113,7 @@ class StagedSessions:
         """A whole tick of these sessions, committed; returns their frames, `(1, height, width, 3)` uint8 each. If a
         request does not fit, SessionError is raised and nothing has begun."""
         for request in requests.values():
-            self._check(request)
+            check_request(self._first.config, request.condition, request.denoise_steps)
         left, frames = dict(requests), dict[StagedSession, Tensor]()
         self.play(requests, lambda session: left.pop(session, None), frames.__setitem__)
         return {session: frames[session] for session in requests}
@@ -124,68 +121,104 @@ class StagedSessions:
     def play(
         self,
         sessions: Iterable[StagedSession],
-        ask: Callable[[StagedSession], TickRequest | None],
-        show: Callable[[StagedSession, Tensor], None],
+        ask: Ask,
+        show: Show,
+        *,
+        unshown: int = 0,
     ) -> None:
         """Tick after tick of these sessions, none of which waits for another's tick to end.
 
-        `ask`: the coming tick of a session, when it may begin, which is when its picture before has been shown; None,
-        and the session rests. `show`: a frame, `(1, height, width, 3)` uint8. Ends when all rest. If `ask` or `show`
-        raises, or a request does not fit, the ticks under way are dropped; whatever was shown is committed.
+        `ask`: the coming tick of a session, when it may begin; None, and the session rests. `show`: a frame,
+        `(1, height, width, 3)` uint8. Ends when all rest. `unshown`: how many pictures of a session, 0 or 1, may still
+        be decoded elsewhere when its next tick begins: with 1 even a single session is decoded beside its own
+        denoising, at the rate of the longer of the two, and its input is read before the picture before is seen.
+
+        If `ask` or `show` raises, or a request does not fit, the ticks under way are dropped, and pictures under way
+        are not shown; a session's `tick` and its state are those of its last commit.
         """
-        waiting, ready, under_way = deque(sessions), deque[_Tick](), deque[_Tick]()
+        course = _Course(self._first, sessions, ask, show, unshown)
         try:
-            while waiting or ready or under_way:
-                if ready:  # first whatever keeps the other stages at work
-                    tick = ready.popleft()
-                    tick.session.generator.depart(tick.job)
-                    under_way.append(tick)
-                elif waiting:
-                    session = waiting.popleft()
-                    request = ask(session)
-                    if request is not None:
-                        ready.append(self._begun(session, request))
-                else:
-                    tick = under_way.popleft()
-                    frame = self._arrived(tick)
-                    if frame is not None:
-                        waiting.append(tick.session)
-                        show(tick.session, frame)
-                    elif tick.job.can_step:
-                        ready.append(tick)
-                    else:
-                        under_way.append(tick)
+            while course.goes_on():
+                pass
         finally:
             self._first.ring.drop_all()
 
-    def _arrived(self, tick: _Tick) -> Tensor | None:
-        """Take in what has come back of a tick; its frame, if that is it.
 
-        A latent is committed before it is decoded here, and after it was sent off to be decoded elsewhere: either way
-        the stages have it to do beside the picture.
+class _Tick(NamedTuple):
+    """A session's tick under way."""
+
+    session: StagedSession
+    condition: Tensor
+    job: DenoiseJob
+
+
+class _Course:
+    """One `play`: which sessions may tick, which passes and pictures are under way, and what to do next."""
+
+    def __init__(
+        self, first: StagedGenerator, sessions: Iterable[StagedSession], ask: Ask, show: Show, unshown: int
+    ) -> None:
+        self._ring, self._ask, self._show, self._unshown = first.ring, ask, show, unshown
+        self._decodes_here = first.layout.decode == FRONT
+        self._waiting, self._ready, self._under_way = deque(sessions), deque[_Tick](), deque[_Tick]()
+        self._undecoded: dict[StagedSession, None] = {}  # in the order in which their latents were sent off
+
+    def goes_on(self) -> bool:
+        """Do one thing, the most urgent one; False when there is nothing left. A picture that is there is shown; then
+        comes whatever keeps the other stages at work."""
+        if (session := self._decoded()) is not None:
+            if not self._unshown:
+                self._waiting.append(session)
+            self._show_decoded(session)
+        elif self._ready:
+            tick = self._ready.popleft()
+            tick.session.generator.depart(tick.job)
+            self._under_way.append(tick)
+        elif self._waiting:
+            session = self._waiting.popleft()
+            if (request := self._ask(session)) is not None:
+                self._ready.append(_begun(session, request))
+        elif self._under_way:
+            self._take_back(self._under_way.popleft())
+        else:
+            return False
+        return True
+
+    def _decoded(self) -> StagedSession | None:
+        """Whose picture is there; the first to be waited for if there is nothing else to do."""
+        busy = self._waiting or self._ready or self._under_way
+        there = (one for one in self._undecoded if not busy or self._ring.picture_is_there(one.number))
+        return next(there, None)
+
+    def _show_decoded(self, session: StagedSession) -> None:
+        del self._undecoded[session]
+        self._show(session, self._ring.arrive_picture(session.number))
+
+    def _take_back(self, tick: _Tick) -> None:
+        """A pass has come back. After the last one the latent is committed, and decoded here or sent off to be decoded
+        elsewhere; the commit goes before the one and after the other, so the stages have it to do beside the picture.
         """
-        generator = tick.session.generator
-        if tick.latent is not None:
-            return generator.ring.arrive()
+        session, generator = tick.session, tick.session.generator
         generator.arrive(tick.job)
         if tick.job.can_step:
-            return None
-        tick.latent = tick.job.finish()
-        decodes_here = generator.layout.decode == FRONT
-        if not decodes_here:
-            generator.depart_picture(tick.latent)
-        generator.commit(tick.latent, tick.condition)
-        return generator.decode(tick.latent) if decodes_here else None
+            self._ready.append(tick)
+            return
+        latent = tick.job.finish()
+        if self._decodes_here:
+            generator.commit(latent, tick.condition)
+            self._waiting.append(session)
+            self._show(session, generator.decode(latent))
+            return
+        if session in self._undecoded:
+            self._show_decoded(session)
+        generator.depart_picture(latent)
+        generator.commit(latent, tick.condition)
+        self._undecoded[session] = None
+        if self._unshown:
+            self._waiting.append(session)
 
-    def _begun(self, session: StagedSession, request: TickRequest) -> _Tick:
-        self._check(request)
-        condition = request.condition.reshape(1, -1).to(self._first.device)
-        return _Tick(session, condition, session.generator.start(condition, session.seed, request.denoise_steps))
 
-    def _check(self, request: TickRequest) -> None:
-        config = self._first.config
-        if request.condition.numel() != config.condition_dim or not 1 <= request.denoise_steps <= len(config.taus):
-            raise SessionError(
-                f"session: expected a condition of {config.condition_dim} numbers and 1 to {len(config.taus)} denoise "
-                f"steps, got {request.condition.numel()} and {request.denoise_steps}"
-            )
+def _begun(session: StagedSession, request: TickRequest) -> _Tick:
+    check_request(session.generator.config, request.condition, request.denoise_steps)
+    condition = request.condition.reshape(1, -1).to(session.generator.device)
+    return _Tick(session, condition, session.generator.start(condition, session.seed, request.denoise_steps))

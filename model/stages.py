@@ -193,7 +193,7 @@ class StagedGenerator(Generator):
         job.take(self.dynamics.latent_of(self.ring.arrive(), job.question.known))
 
     def depart_picture(self, latent: Tensor) -> None:
-        """Off to be decoded elsewhere; `arrive_picture` has the frames, in the order of departures as well."""
+        """Off to be decoded elsewhere, if the layout says so; the ring's `arrive_picture` has the frames."""
         sizes = self.tokenizer.config
         self.ring.depart_picture(latent, (len(latent), sizes.height_px, sizes.width_px, 3), self.session)
 
@@ -218,7 +218,7 @@ class StagedGenerator(Generator):
             return super().decode(latent)
         with self.ring.hold():
             self.depart_picture(latent)
-            return self.ring.arrive()
+            return self.ring.arrive_picture(self.session)
 
     # --- measuring ----------------------------------------------------------------------------------------------------
 
