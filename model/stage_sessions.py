@@ -18,7 +18,7 @@ from model.batch import TickRequest
 from model.batch_rows import SessionError, check_request
 from model.generator import DenoiseJob
 from model.stage_layout import StageLayout
-from model.stage_ring import FRONT
+from model.stage_ring import FRONT, StageRing
 from model.stages import StagedGenerator
 
 Ask: TypeAlias = "Callable[[StagedSession], TickRequest | None]"
@@ -78,6 +78,16 @@ class StagedSessions:
     def layout(self) -> StageLayout:
         return self._first.layout
 
+    @property
+    def ring(self) -> StageRing:
+        return self._first.ring
+
+    @property
+    def at_once(self) -> int:
+        """A tick for each process with layers, and one that waits before them; in one process there is no beside."""
+        ring = self.layout.ring
+        return ring + 1 if ring > 1 else 1
+
     # --- joining --------------------------------------------------------------------------------------------------
 
     def join(self, seed: int, latents: Tensor, conditions: Tensor) -> StagedSession:
@@ -133,15 +143,18 @@ class StagedSessions:
         be decoded elsewhere when its next tick begins: with 1 even a single session is decoded beside its own
         denoising, at the rate of the longer of the two, and its input is read before the picture before is seen.
 
+        No more ticks are under way at once than keep the stages at work (`at_once`): whoever waits for that has not
+        been asked yet, so nobody's input grows old in a queue.
+
         If `ask` or `show` raises, or a request does not fit, the ticks under way are dropped, and pictures under way
         are not shown; a session's `tick` and its state are those of its last commit.
         """
-        course = _Course(self._first, sessions, ask, show, unshown)
+        course = _Course(self, sessions, ask, show, unshown)
         try:
             while course.goes_on():
                 pass
         finally:
-            self._first.ring.drop_all()
+            self.ring.drop_all()
 
 
 class _Tick(NamedTuple):
@@ -156,10 +169,11 @@ class _Course:
     """One `play`: which sessions may tick, which passes and pictures are under way, and what to do next."""
 
     def __init__(
-        self, first: StagedGenerator, sessions: Iterable[StagedSession], ask: Ask, show: Show, unshown: int
+        self, owner: StagedSessions, sessions: Iterable[StagedSession], ask: Ask, show: Show, unshown: int
     ) -> None:
-        self._ring, self._ask, self._show, self._unshown = first.ring, ask, show, unshown
-        self._decodes_here = first.layout.decode == FRONT
+        self._ask, self._show, self._unshown = ask, show, unshown
+        self._ring, self._at_once = owner.ring, owner.at_once
+        self._decodes_here = owner.layout.decode == FRONT
         self._waiting, self._ready, self._under_way = deque(sessions), deque[_Tick](), deque[_Tick]()
         self._undecoded: dict[StagedSession, None] = {}  # in the order in which their latents were sent off
 
@@ -174,7 +188,7 @@ class _Course:
             tick = self._ready.popleft()
             tick.session.generator.depart(tick.job)
             self._under_way.append(tick)
-        elif self._waiting:
+        elif self._waiting and len(self._under_way) < self._at_once:
             session = self._waiting.popleft()
             if (request := self._ask(session)) is not None:
                 self._ready.append(_begun(session, request))

@@ -241,13 +241,50 @@ def test_a_picture_made_where_the_latent_comes_back_to_costs_no_hop_and_elsewher
     assert there == pytest.approx(here + 2)
 
 
+def test_decoding_beside_the_next_tick_is_at_the_rate_of_the_longer() -> None:
+    costs = {"layers": [10, 10], "commit_layers": [0, 0], "decode": 7}
+    apart = {"sessions": 1, "stage_ms": costs, "link": {"latency_ms": 1, "bytes": 100}, "decodes_on": 2}
+    in_line, beside = (
+        validate.compare(validate.Run.model_validate(run_of(**apart, beside=True, unshown=unshown)))
+        for unshown in (0, 1)
+    )
+    assert 1e3 / in_line.fps == pytest.approx(2 * (10 + 1 + 10 + 1) + 1 + 7 + 1)
+    assert in_line.latency_ms == pytest.approx(1e3 / in_line.fps)
+    assert 1e3 / beside.fps == pytest.approx(2 * (10 + 1 + 10 + 1), abs=1.1)
+    assert in_line.latency_ms <= beside.latency_ms <= in_line.latency_ms + 10, "the front may be busy when it comes"
+
+
+def test_a_commit_beside_a_picture_made_elsewhere_costs_no_time() -> None:
+    costs = {"layers": [10, 10], "commit_layers": [3, 2], "decode": 7, "commit": 1}
+    elsewhere = {"sessions": 1, "stage_ms": costs, "decodes_on": 2, "beside": True}
+    at_the_front = {**elsewhere, "decodes_on": 0}
+    periods_ms = [
+        1e3 / validate.compare(validate.Run.model_validate(run_of(**run))).fps for run in (elsewhere, at_the_front)
+    ]
+    assert periods_ms[1] - periods_ms[0] == pytest.approx(3 + 1), "where the front decodes, it commits before"
+
+
+def test_no_more_ticks_are_under_way_than_the_run_had() -> None:
+    many = {"sessions": 6, "decodes_on": 0, "beside": True}
+    few, all_of_them = (
+        validate.compare(validate.Run.model_validate(run_of(**many, at_once=count))) for count in (2, 6)
+    )
+    assert few.latency_ms < 0.6 * all_of_them.latency_ms
+    assert few.fps == pytest.approx(all_of_them.fps, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"stage_ms": {"layers": [1], "commit_layers": [1, 1]}}, "expected layers of 2 stages"),
         ({"stage_ms": {"layers": [1, 1], "commit_layers": []}}, "expected commit_layers of 2 stages, got 0"),
         ({"stage_ms": {"layers": [1, 1]}}, "commit_layers"),
-        ({"decodes_on": 2}, "decodes_on: expected one of 2 stages"),
+        (
+            {"decodes_on": 3},
+            "decodes_on: expected one of 2 stages, counted from 0, or 2 for a process of its own, got 3",
+        ),
+        ({"unshown": 1, "beside": True, "decodes_on": 0}, "unshown: expected beside, and decodes_on another"),
+        ({"unshown": 1, "decodes_on": 2}, "unshown: expected beside"),
         ({"fps": 0}, "fps"),
         ({"sessions": 0}, "sessions"),
         ({"layout": []}, "layout"),

@@ -7,8 +7,10 @@ A run is `{"layout": [[0, 3], [3, 6]], "sessions": S, "denoise_steps": n, "stage
 "bytes": ...}, "fps": ..., "latency_ms": ...}`; a file holds one or a list. `stage_ms`: `layers` and `commit_layers`, ms
 of one pass and of a commit through the layers of each stage (no commit: zeros); and where there are any `condition`,
 `step`, `decode`, `commit`. `decodes_on`: the stage that makes the picture when the first asks it to; if not given, the
-last does before it answers. Latency runs from the beginning of a tick to its picture at the first process. Stage costs
-must have been measured apart from the run: costs taken from the run would hold its waiting too, and prove nothing.
+last does before it answers. `at_once`: ticks under way at once, where that is not all sessions. `beside`: commits are
+made beside the pictures, as sessions over stages do it; and with `unshown` 1 the next tick of a session begins before
+its picture is there. Latency runs from the beginning of a tick to its picture at the first process. Stage costs must
+have been measured apart from the run: costs taken from the run would hold its waiting too, and prove nothing.
 
 Exit codes: 0 every rate and latency is predicted within `TOLERANCE`, 1 not, 2 nothing could be compared.
 """
@@ -21,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -57,6 +59,9 @@ class Run(PlanModel):
     sessions: Count
     denoise_steps: Count = 1
     decodes_on: int | None = Field(None, ge=0)
+    at_once: Count | None = None
+    beside: bool = False
+    unshown: Literal[0, 1] = 0
     stage_ms: StageMs
     link: Hop = Hop(latency_ms=0.0)
     fps: float = Field(gt=0)
@@ -70,8 +75,13 @@ class Run(PlanModel):
         for name in ("layers", "commit_layers"):
             if (got := len(getattr(self.stage_ms, name))) != stages:
                 raise ValueError(f"stage_ms: expected {name} of {stages} stages, got {got}")
-        if self.decodes_on is not None and self.decodes_on >= stages:
-            raise ValueError(f"decodes_on: expected one of {stages} stages, counted from 0, got {self.decodes_on}")
+        if self.decodes_on is not None and self.decodes_on > stages:
+            raise ValueError(
+                f"decodes_on: expected one of {stages} stages, counted from 0, or {stages} for a process of its own, "
+                f"got {self.decodes_on}"
+            )
+        if self.unshown and not (self.beside and self.decodes_on):
+            raise ValueError("unshown: expected beside, and decodes_on another stage than the first")
         return self
 
 
@@ -113,6 +123,8 @@ def cycle_of_run(run: Run) -> Cycle:
     for step in range(run.denoise_steps):
         before = cost.step + (cost.condition if step == 0 else 0.0) + (0.0 if asked and step == 0 else hop_ms)
         visits += [Visit(0, before), *through(cost.layers)]
+    if run.beside:
+        return _beside(run, visits, through(cost.commit_layers), hop_ms)
     if run.decodes_on is None:
         visits.append(Visit(len(run.layout) - 1, cost.decode))
     elif run.decodes_on == 0:
@@ -125,6 +137,24 @@ def cycle_of_run(run: Run) -> Cycle:
     first, *later = through(cost.commit_layers)
     visits.append(Visit(0, (0.0 if asked else hop_ms) + cost.commit + first.service_ms))
     return Cycle(tuple(visits), (Branch(len(visits) - 1, tuple(later)),) if later else ())
+
+
+def _beside(run: Run, passes: Sequence[Visit], commit: Sequence[Visit], hop_ms: float) -> Cycle:
+    """The commit goes before a picture that the first process makes, and after one that is sent off to be made."""
+    cost, decoder = run.stage_ms, run.decodes_on or 0
+    first = cost.commit + commit[0].service_ms
+    if decoder == 0:
+        main = _joined([*passes, Visit(0, hop_ms + first)])
+        return _branched([*main, Visit(0, cost.decode, shows=True)], (len(main) - 1, commit[1:]))
+    main = _joined([*passes, Visit(0, hop_ms)])
+    sent, picture = len(main) - 1, [Visit(decoder, hop_ms + cost.decode), Visit(0, hop_ms, shows=True)]
+    if run.unshown:
+        return _branched([*main, Visit(0, first)], (sent, picture), (sent + 1, commit[1:]))
+    return _branched([*main, *picture], (sent, [Visit(0, first), *commit[1:]]))
+
+
+def _branched(main: Sequence[Visit], *branches: tuple[int, Sequence[Visit]]) -> Cycle:
+    return Cycle(tuple(main), tuple(Branch(after, tuple(visits)) for after, visits in branches if visits))
 
 
 def _joined(visits: Sequence[Visit]) -> list[Visit]:
@@ -141,9 +171,13 @@ def _joined(visits: Sequence[Visit]) -> list[Visit]:
 
 def compare(run: Run) -> Compared:
     """With all sessions always under way, a tick takes sessions over rate (Little's law); what comes after its picture
-    is no part of the latency. One process does one tick after the other."""
+    is no part of the latency. One process does one tick after the other. Where things are done beside each other, the
+    simulated latency is taken."""
     cycle, one = cycle_of_run(run), len(run.layout) == 1
-    under_way = 1 if one else run.sessions
+    under_way = min(run.sessions, run.at_once or (1 if one else run.sessions))
+    if run.beside:
+        found = simulate(cycle, Traffic(run.sessions, under_way, under_way + run.sessions * run.unshown))
+        return Compared(run, found.latents_per_s, found.latency_p50_ms)
     rate = simulate(cycle, Traffic(run.sessions, under_way, under_way)).latents_per_s
     shown = next(at for at, visit in enumerate(cycle.main) if visit.shows)
     return Compared(run, rate, under_way / rate * 1e3 - length_ms(cycle.main[shown + 1 :]))

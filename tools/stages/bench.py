@@ -18,6 +18,7 @@ import json
 import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -43,13 +44,16 @@ REST_S = 0.002
 
 
 def measure(
-    choice: StageChoice, ticks: int, steps: int, world_name: str = "circuit", sessions: int = 1
+    choice: StageChoice, ticks: int, steps: int, *, world_name: str = "circuit", sessions: int = 1, unshown: int = 0
 ) -> dict[str, Any]:
-    """One layout: a run as `tools.plan.validate.Run`, and beside it what only people want to know."""
+    """One layout: a run as `tools.plan.validate.Run`, and beside it what only people want to know. `unshown`: see
+    `StagedSessions.play`."""
     from model.stage_processes import StageLimits
+    from model.stage_sessions import StagedSessions
 
     limits = StageLimits(hang_s=10.0)  # nobody is hurt here
-    clock, places = MonotonicClock(), 1 if sessions == 1 else 1 + sessions
+    alone = sessions == 1 and not unshown
+    clock, places = MonotonicClock(), 1 if alone else 1 + sessions
     world = load_staged(find_world(world_name), choice, clock, sessions=places, limits=limits)
     try:
         inner: Any = world.inner
@@ -61,13 +65,14 @@ def measure(
             links.append(hop(generator))
             costs.append(stage_costs(inner, steps))
             warm(world, steps)
-            if sessions == 1:
+            if alone:
                 shown, began = timed(inner, -(-ticks // TURNS), steps)
             else:
-                shown, began = timed_sessions(inner, sessions, -(-ticks // TURNS), steps)
+                shown, began = timed_sessions(inner, sessions, -(-ticks // TURNS), steps, unshown)
             latency_ms += shown
             period_ms += began
         layout = generator.layout
+        at_once = 1 if alone else StagedSessions(generator).at_once
         opened = [generator.opened.bytes, *(part["bytes"] for part in generator.processes.opened)]
     finally:
         world.close()
@@ -76,6 +81,9 @@ def measure(
         "sessions": sessions,
         "denoise_steps": steps,
         "decodes_on": layout.decode,
+        "at_once": at_once,
+        "beside": not alone,
+        "unshown": unshown,
         "stage_ms": medians(costs),
         "link": medians(links),
         "fps": sessions * 1e3 / statistics.median(period_ms),
@@ -106,7 +114,7 @@ def timed(world: Any, ticks: int, steps: int) -> tuple[list[float], list[float]]
     return latency_ms, [(after - before) / 1e6 for before, after in pairwise(began_ns)]
 
 
-def timed_sessions(world: Any, sessions: int, ticks: int, steps: int) -> tuple[list[float], list[float]]:
+def timed_sessions(world: Any, sessions: int, ticks: int, steps: int, unshown: int) -> tuple[list[float], list[float]]:
     """The same for so many sessions, that go on from where the world stands: from the beginning of each tick to its
     picture; and rounds, in each of which every session shows one, ms."""
     from model.batch import TickRequest
@@ -115,19 +123,22 @@ def timed_sessions(world: Any, sessions: int, ticks: int, steps: int) -> tuple[l
     many, snapshot = StagedSessions(world.stages), world.snapshot()["generator"]
     crowd = [many.join_snapshot(seed, snapshot) for seed in range(sessions)]
     request = TickRequest(world.stages.to_condition([0.0] * world.stages.config.condition_dim)[0], steps)
-    left, began_ns = dict.fromkeys(crowd, 1 + ticks), dict[StagedSession, int]()
+    left = dict.fromkeys(crowd, 1 + ticks)
+    began_ns: dict[StagedSession, deque[int]] = {session: deque() for session in crowd}
     shown_ns, latency_ms = list[int](), list[float]()
 
     def ask(session: StagedSession) -> TickRequest | None:
-        began_ns[session] = time.perf_counter_ns()
         left[session] -= 1
-        return request if left[session] >= 0 else None
+        if left[session] < 0:
+            return None
+        began_ns[session].append(time.perf_counter_ns())
+        return request
 
     def show(session: StagedSession, frame: Any) -> None:
         shown_ns.append(time.perf_counter_ns())
-        latency_ms.append((shown_ns[-1] - began_ns[session]) / 1e6)
+        latency_ms.append((shown_ns[-1] - began_ns[session].popleft()) / 1e6)
 
-    many.play(crowd, ask, show)
+    many.play(crowd, ask, show, unshown=unshown)
     for session in crowd:
         session.leave()
     rounds_ms = [(after - before) / 1e6 for before, after in pairwise(shown_ns[sessions - 1 :: sessions])]
@@ -346,6 +357,9 @@ def main() -> int:
     parser.add_argument("--stages", action="append", help="a layout; may be given again (default: auto, 1 to 3)")
     parser.add_argument("--ticks", type=int, default=200, help="measured ticks of each layout (default 200)")
     parser.add_argument("--steps", type=int, default=4, help="denoise steps of a tick (default 4)")
+    parser.add_argument(
+        "--unshown", type=int, choices=(0, 1), default=0, help="1: the next tick beside the picture (default 0)"
+    )
     parser.add_argument("--sessions", type=numbers, default=[1], help="such as 1,2,4 (default 1)")
     parser.add_argument("--out", type=Path, help="keep the runs there, for tools.plan.validate")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="what to measure without --stages")
@@ -358,7 +372,7 @@ def main() -> int:
         choices, left_out = [StageChoice(text) for text in options.stages], []
     try:
         found = [
-            measure(choice, options.ticks, options.steps, sessions=count)
+            measure(choice, options.ticks, options.steps, sessions=count, unshown=options.unshown)
             for choice in choices
             for count in options.sessions
         ]
