@@ -11,10 +11,9 @@ import torch
 
 from model.dynamics import Dynamics
 from model.place_view import SPEEDS, PlaceTokenizer
-from tools.drive.train_dynamics import CLIP_TICKS
 from tools.freedoom import train_looks, train_walk
 from tools.freedoom.train_looks import HELD_OUT, Shots, looks_loss
-from tools.freedoom.train_walk import Pool, corrupt, loss_of, objective, wrongness
+from tools.freedoom.train_walk import Pool, corrupt, loss_of, objective
 from tools.freedoom.walks import anywhere, walks
 from worlds.freedoom.plan import LAMPS
 from worlds.freedoom.walk import Walk
@@ -69,35 +68,6 @@ def test_a_batch_has_walks_ghosts_and_once_there_are_any_dreams(
     after = pool.clips(20, 1.0, dynamics)
     assert after.dreamt.tolist() == [True] * 6 + [False] * 8 + [True] * 6
     assert not torch.equal(after.targets[-6:], after.histories[-6:])
-
-
-def test_the_tick_that_nobody_could_foresee_is_the_most_wrong(dynamics: Dynamics) -> None:
-    latents, conditions = (torch.from_numpy(part) for part in walks(Walk(), 4, 2 * CLIP_TICKS + 3, seed=1))
-    torch.manual_seed(0)
-    before = wrongness(dynamics, latents, conditions)
-    latents[2, CLIP_TICKS + 9 :, -6:-4] += 0.5  # from then on somewhere else
-    torch.manual_seed(0)
-    wrong = wrongness(dynamics, latents, conditions)
-    assert wrong.shape == latents.shape[:2]
-    assert divmod(int((wrong - before).argmax()), wrong.shape[1]) == (2, CLIP_TICKS + 9)
-    assert not wrong[:, 2 * CLIP_TICKS :].any(), "what is left over makes no clip"
-
-
-@pytest.mark.parametrize("tick", [0, 30, 79])
-def test_clips_are_drawn_around_what_is_wrong_and_otherwise_from_anywhere(
-    tokenizer: PlaceTokenizer, monkeypatch: pytest.MonkeyPatch, tick: int
-) -> None:
-    wrong = torch.zeros(6, 80)
-    wrong[3, tick] = 1.0
-    monkeypatch.setattr(Pool, "ROWS", 6)
-    monkeypatch.setattr(Pool, "HARD", 1.0)
-    rows, first = Pool(tokenizer)._drawn(wrong, 64)
-    assert (rows == 3).all()
-    assert ((first >= 0) & (first <= 80 - CLIP_TICKS)).all()
-    assert ((first <= tick) & (tick <= first + CLIP_TICKS)).all()
-    monkeypatch.setattr(Pool, "HARD", 0.0)
-    rows, _ = Pool(tokenizer)._drawn(wrong, 64)
-    assert len(rows.unique()) > 3
 
 
 def test_the_loss_of_a_batch_teaches_every_weight_that_walks(tokenizer: PlaceTokenizer, dynamics: Dynamics) -> None:

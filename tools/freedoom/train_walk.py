@@ -20,9 +20,10 @@ from model.dynamics import Dynamics
 from model.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
 from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
 from tools.drive.on_policy import OwnEpisodes
-from tools.drive.train_dynamics import CLIP_TICKS, Clips, fine, optimiser_of, replaced
+from tools.drive.train_dynamics import Clips, fine, optimiser_of, replaced
 from tools.dynamics_run import DynamicsRun, run_options
 from tools.freedoom.walks import HELD_OUT_SEED, dreams, ghosts, in_walls, walks
+from tools.hard_clips import draw_clips, unjudged, wrongness
 from worlds.freedoom.walk import Walk
 from worlds.freedoom.world import dynamics_config, fresh_tokenizer, load_networks, new_generator
 
@@ -88,35 +89,13 @@ def loss_of(dynamics: Dynamics, tokenizer: PlaceTokenizer, clips: Clips, own_sha
     return objective(dynamics, predicted, clean)[:, 1:].mean()
 
 
-@torch.inference_mode()
-def wrongness(dynamics: Dynamics, latents: Tensor, conditions: Tensor) -> Tensor:
-    """How wrong each next tick is said from a true history, as the objective counts it, `(rows, ticks)`.
-
-    The histories are those of a clip, so they begin anew every `CLIP_TICKS`; what is left over at the end is 0.
-    """
-    rows, ticks = latents.shape[:2]
-    whole = ticks // CLIP_TICKS * CLIP_TICKS
-    clean, given = (part[:, :whole].reshape(-1, CLIP_TICKS, part.shape[-1]) for part in (latents, conditions))
-    noise, all_seen = torch.randn_like(clean), clean.new_full((len(clean),), dynamics.config.window)
-    with torch.autocast(clean.device.type, torch.bfloat16):
-        said = dynamics(clean, noise, 0 * noise, given, 0 * clean[..., 0], all_seen).float()
-    wrong = objective(dynamics, said, clean)
-    wrong[:, :2] = 0.0  # there a clip knows nothing yet
-    return F.pad(wrong.reshape(rows, whole), (0, ticks - whole))
-
-
 class Pool:
-    """Walks, ghosts and dreams, each made anew now and then; `clips` mixes a batch.
-
-    Of the clips of walks, the share `HARD` is drawn by how wrong the average still is in them (prioritised as in Schaul
-    et al. 2016, without their correction: what is rare and wrong is to weigh more). Nooks and the ends of walls are one
-    tick in thirty, and most of the error.
-    """
+    """Walks, ghosts and dreams, each made anew now and then; `clips` mixes a batch. `HARD`: the share of clips of walks
+    that is drawn where the average is still wrong."""
 
     WALKS, ROWS, TICKS = 6, 384, 160
     DREAMS = (192, 120)
     GHOSTS, OWN, HARD = 0.3, 0.3, 0.5
-    JUDGED = 128
 
     def __init__(self, tokenizer: PlaceTokenizer) -> None:
         self._tokenizer, self._walk, self._made = tokenizer, Walk(), 0
@@ -138,7 +117,7 @@ class Pool:
         while len(self._walks) < self.WALKS or self._due("walks", spent_s, 40.0):
             made = walks(self._walk, self.ROWS, self.TICKS, seed + len(self._walks) * 7919)
             latents, conditions = (torch.from_numpy(part) for part in made)
-            wrong = self._judged(average, latents, conditions)
+            wrong = unjudged(latents) if average is None else wrongness(average, objective, latents, conditions)
             self._walks = [*self._walks, (latents, conditions, wrong)][-self.WALKS :]
         if self._due("ghosts", spent_s, 30.0):
             self._ghosts = [*self._ghosts, ghosts(self._walk, 768, 40, seed)][-4:]
@@ -149,8 +128,7 @@ class Pool:
             print(f"{spent_s:.0f} s: dreams, {100 * in_walls(self._walk, own.histories):.2f} % in walls", flush=True)
             self._dreams = [*self._dreams, own][-5:]
         latents, conditions, wrong = self._walks[int(torch.randint(len(self._walks), ()))]
-        which, first = self._drawn(wrong, batch)
-        index = first + torch.arange(CLIP_TICKS)
+        which, index = draw_clips(wrong, len(latents), batch, self.HARD)
         targets = latents[which, index]
         mixed = Clips(targets, targets, conditions[which, index], torch.zeros(batch, dtype=torch.bool))
         part = round(self.GHOSTS * batch)
@@ -159,23 +137,6 @@ class Pool:
             own = self._dreams[int(torch.randint(len(self._dreams), ()))]
             mixed = replaced(mixed, own, batch - round(self.OWN * batch), batch)
         return mixed
-
-    def _judged(self, average: Dynamics | None, latents: Tensor, conditions: Tensor) -> Tensor:
-        """How wrong each tick of the first `JUDGED` walks is; without a network, all are the same."""
-        if average is None:
-            return torch.ones(latents.shape[:2])
-        device = next(average.parameters()).device
-        return wrongness(average, latents[: self.JUDGED].to(device), conditions[: self.JUDGED].to(device)).cpu()
-
-    def _drawn(self, wrong: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Rows and first ticks of clips, `(batch, 1)` each: anywhere, or so that a wrong tick is in the later part."""
-        ticks = wrong.shape[1]
-        at = torch.multinomial(wrong.flatten(), batch, replacement=True)
-        hard_first = (at % ticks - torch.randint(4, CLIP_TICKS, (batch,))).clamp(0, ticks - CLIP_TICKS - 1)
-        hard = torch.rand(batch) < self.HARD
-        which = torch.where(hard, at // ticks, torch.randint(self.ROWS, (batch,)))
-        first = torch.where(hard, hard_first, torch.randint(ticks - CLIP_TICKS, (batch,)))
-        return which[:, None], first[:, None]
 
 
 @torch.inference_mode()
