@@ -26,7 +26,7 @@ STEPS = 2
 HELP_S = 60.0
 BENCHES = {
     "sessions": ("tools.sessions.bench",),
-    "stages": ("tools.stages.bench",),
+    "stages": ("tools.stages.bench", "--sessions", "1,4"),
     "plan": ("tools.plan.validate", "--measure", "{scratch}/measured.json"),
 }
 """Programs of this project and their arguments; `--device` is added where a program has it."""
