@@ -160,7 +160,8 @@ class StageRing:
             flight = self._free_flight(session, Command.DECODE, latent.device)
             flight.message.latent.copy_(latent)
             if flight.answer.shape != shape:
-                flight.answer = torch.empty(shape, dtype=torch.uint8, device=flight.answer.device)
+                with torch.inference_mode(False):
+                    flight.answer = torch.empty(shape, dtype=torch.uint8, device=flight.answer.device)
             self._off(flight, Command.DECODE, session, lambda link: link.start_receive(flight.answer, decoder, BULK))
             link, coming, waiter = cast(Link, self._link), cast(UnderWay, flight.coming), cast(Carrier, self._waiter)
             self._pictures[session] = flight, waiter.start(lambda: link.finish(coming))
@@ -174,7 +175,7 @@ class StageRing:
         with self._lock:
             flight, errand = self._pictures.pop(session)
             waiter = cast(Carrier, self._waiter)
-            self._guarded(lambda _: waiter.wait(errand, self._gone), waits=False)
+            self._guarded(lambda _: waiter.wait(errand, self._gone), here=True)
             flight.coming = flight.sent = None
             return flight.answer.to(flight.device, copy=True)
 
@@ -190,7 +191,7 @@ class StageRing:
                 flight.coming = answer(link)
             flight.sent = link.start_send(flight.message.whole, to)
 
-        self._guarded(begin, waits=False)
+        self._guarded(begin, here=True)
 
     def drop_all(self) -> None:
         """What is under way is waited for, so that nobody gets another's answer, and forgotten."""
@@ -269,16 +270,15 @@ class StageRing:
             return after
         return [decoder] if command == Command.DECODE else [*after, decoder]
 
-    def _guarded(self, action: Callable[[Link], T], *, waits: bool = True) -> T:
-        """Whatever a broken link raises becomes the fault that broke it. `waits`: for somebody else."""
+    def _guarded(self, action: Callable[[Link], T], *, here: bool = False) -> T:
+        """Whatever a broken link raises becomes the fault that broke it. `here`: on this thread, since it cannot wait
+        for ever; else on one that can be left behind."""
         link, carrier = self._link, self._carrier
         if link is None or carrier is None:
             raise self.processes.fault or StageFault(FRONT, "closed", "no stage processes run", time.monotonic_ns())
+        self.processes.waiting(time.monotonic_ns())
         try:
-            if not waits:
-                return action(link)
-            self.processes.waiting(time.monotonic_ns())
-            return cast(T, carrier.carry(lambda: action(link), self._gone))
+            return action(link) if here else cast(T, carrier.carry(lambda: action(link), self._gone))
         except LinkError as error:
             raise self._fault(error) from error
         finally:
