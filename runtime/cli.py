@@ -287,7 +287,7 @@ def worlds() -> int:
     """List the worlds that can be played here."""
     from runtime.doctor import print_worlds
 
-    return print_worlds()
+    return print_worlds(DEFAULT_WORLD)
 
 
 @app.command()

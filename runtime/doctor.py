@@ -153,15 +153,16 @@ def print_findings(findings: Sequence[Finding], *, as_json: bool = False) -> int
     return 2 if any(finding.status == "wrong" for finding in findings) else 0
 
 
-def print_worlds() -> int:
-    """The worlds that ship, what they are, and why one cannot be played."""
+def print_worlds(default: str) -> int:
+    """The worlds that ship, what they are, and why one cannot be played. `default`: what plays when none is named."""
     for name in world_names():
         try:
             spec = find_world(name).spec
             size = f"{spec.width_px}x{spec.height_px} at {float(spec.tick_hz):g} Hz"
             print(f"{name:10} {spec.title} ({size}, {'/'.join(map(str, spec.ladder))} denoise steps)")
+            print(f"{'':10} nextframe play{'' if name == default else f' {name}'}")
             words = " ".join(word for group in spec.action_space().prompts.values() for word in group)
-            print(f"{'':10} controls: {', '.join(spec.action_space().names())}; prompts: {words or 'none'}")
+            print(f"{'':10} actions: {', '.join(spec.action_space().names())}; prompts: {words or 'none'}")
             check_folder(name)
         except NextframeError as error:
             print(f"{name:10} cannot be played: {error}")

@@ -331,7 +331,9 @@ def test_worlds_lists_what_ships(nextframe: Run) -> None:
     code, printed, _ = nextframe("worlds")
     assert code == 0
     assert "toy" in printed
-    assert "circuit" in printed
+    lines = [line.strip() for line in printed.splitlines()]
+    assert "nextframe play circuit" in lines
+    assert "nextframe play" in lines, "the default world needs no name"
 
 
 def test_two_pygames_are_reported_as_a_clash() -> None:
