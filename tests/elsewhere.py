@@ -94,6 +94,8 @@ class _Functions(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in {torch.tensor, torch.as_tensor} and torch.device(kwargs.get("device") or "cpu") == THERE:
             return Elsewhere(func(*args, **{**kwargs, "device": "cpu"}))
+        if func is Tensor.new_tensor and isinstance(args[0], Elsewhere):
+            return Elsewhere(args[0].inner.new_tensor(*args[1:], **kwargs))
         if func in {Tensor.__getitem__, Tensor.__setitem__} and isinstance(args[0], Elsewhere):
             args = (args[0], _listed(args[1]), *args[2:])
         if func is Tensor.tolist:
@@ -111,13 +113,14 @@ def elsewhere() -> Iterator[None]:
         devices._kept.cache_clear()
 
 
-def moved(module: Any) -> Any:
-    """The module with all it holds elsewhere, in place."""
+def moved(module: Any, *, learns: bool = False) -> Any:
+    """The module with all it holds elsewhere, in place. `learns`: its parameters are still parameters."""
     for part in module.modules():
         for held in (part._parameters, part._buffers):
             for name, tensor in held.items():
                 if tensor is not None:
-                    held[name] = Elsewhere(tensor.detach())
+                    there = Elsewhere(tensor.detach())
+                    held[name] = torch.nn.Parameter(there) if learns and held is part._parameters else there
     return module
 
 
