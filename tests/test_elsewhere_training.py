@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -46,7 +47,8 @@ def plain_and_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def of_circuit() -> tuple[Any, Dynamics, Any, Callable[..., Tensor]]:
-    tokenizer = shipped_tokenizer()
+    tokenizer = deepcopy(shipped_tokenizer())  # it is kept for other tests
+    torch.manual_seed(0)
     episodes = make_episodes(Latents(tokenizer), 4, CLIP_TICKS + 10, first_seed=0)
     return tokenizer, Dynamics(circuit_config()), sample_clips(episodes, 4), circuit.loss_of
 
