@@ -155,7 +155,7 @@ def test_the_pilot_laps_the_course_on_the_road(simulator: Simulator) -> None:
 
     bench = _Bench()
     bench.simulator = simulator  # type: ignore[attr-defined]
-    pilot = Pilot(bench, 4)  # type: ignore[arg-type]
+    pilot = Pilot(bench, np.linspace(-2.5, 2.5, 4))  # type: ignore[arg-type]
     states = simulator.reset([1, 2, 3, 4], weather=0)
     far, lap_m = np.zeros(4), simulator.track.length_m
     _, before, _ = simulator.track.locate(states.x, states.y)

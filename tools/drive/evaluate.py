@@ -187,11 +187,11 @@ def _states_again(bench: Bench, rows: int, ticks: int, seed: int) -> list[States
 
 
 class Pilot:
-    """Drives what the dream shows along the course, each row at its own offset from the line."""
+    """Drives what the dream shows along the course, each row at its own offset from the line, in metres."""
 
-    def __init__(self, bench: Bench, rows: int) -> None:
+    def __init__(self, bench: Bench, offsets_m: NDArray[np.float64]) -> None:
         self._track = bench.simulator.track
-        self._offset = np.linspace(-2.5, 2.5, rows)
+        self._offset = offsets_m
 
     def controls(self, states: States) -> Controls:
         track, n = self._track, len(self._track.line)
@@ -245,7 +245,7 @@ def same_landmarks(bench: Bench, rows: int) -> dict[str, Any]:
     generator = bench.generator(rows)
     starts = bench.simulator.reset([HELD_OUT_SEED + 900 + k for k in range(rows)], weather=0, time=0)
     states = bench.begin(generator, starts)
-    pilot, length_m = Pilot(bench, rows), bench.simulator.track.length_m
+    pilot, length_m = Pilot(bench, np.linspace(-2.5, 2.5, rows)), bench.simulator.track.length_m
     gap_m = length_m / GATES_A_LAP
     laps: list[list[dict[int, Image]]] = [[{}, {}] for _ in range(rows)]
     _, along, _ = bench.simulator.track.locate(states.x, states.y)

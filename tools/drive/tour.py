@@ -37,7 +37,7 @@ def drive_dream(ticks: int, denoise_steps: int) -> list[dict[str, float]]:
     world.reset(0)
     simulator = Simulator()
     states = simulator.reset([1], weather=0, time=0)
-    pilot = Pilot(cast(Any, SimpleNamespace(simulator=simulator)), 1)
+    pilot = Pilot(cast(Any, SimpleNamespace(simulator=simulator)), np.full(1, -2.5))
     controls, driven = none_of(1), []
     for tick in track(range(ticks), "driving"):
         states = seen(simulator, states, world.generator.last, world.generator.before)

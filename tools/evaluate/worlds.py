@@ -22,8 +22,12 @@ def pair_of(found: WorldFolder) -> Pair:
         from tools.evaluate import freedoom
 
         return freedoom.pair(found.path)
-    if found.spec.kind in ("drive", "toy"):
-        return plain_pair(found.name, load_world(found), teacher_of(found))
+    if found.spec.kind == "drive":
+        from tools.evaluate import drive
+
+        return drive.pair(found.path)
+    if found.spec.kind == "toy":
+        return plain_pair(found.name, load_world(found), load_world(found))
     raise NextframeError(
         f"{found.name}: expected a world with a teacher to measure it against (circuit, drive, freedoom, toy), got a "
         f"world of kind {found.spec.kind}; its eval.json says what was measured when it was trained"
@@ -33,13 +37,3 @@ def pair_of(found: WorldFolder) -> Pair:
 def plain_pair(name: str, world: World, teacher: World, window_ticks: int | None = None) -> Pair:
     """Two worlds behind the contract, whose equal seeds begin in the same situation."""
     return Pair(name, WorldRows(world), WorldRows(teacher), Palette(world.info.actions), window_ticks)
-
-
-def teacher_of(found: WorldFolder) -> World:
-    """The ground truth of a world, behind the world contract. The toy is its own."""
-    if found.spec.kind == "toy":
-        return load_world(found)
-    from worlds.drive import world as drive
-    from worlds.drive.teacher import TeacherWorld
-
-    return TeacherWorld(load_world(found).info, found.synonyms, None, drive.origins(found.path))
