@@ -24,7 +24,6 @@ from tools.circuit import train_dynamics as circuit
 from tools.circuit.clips import CLIP_TICKS, Latents, make_episodes, sample_clips
 from tools.drive import train_dynamics as drive
 from tools.freedoom import train_walk as freedoom
-from tools.hard_clips import wrongness
 from tools.train.learn_motion import MUON_RATE, Batch, Learner, Lessons, make_optimisers, update
 from worlds.circuit.world import dynamics_config as circuit_config
 from worlds.drive.simulator import Simulator
@@ -99,17 +98,6 @@ def test_clips_left_behind_are_noticed() -> None:
         moved(tokenizer), moved(dynamics, learns=True)
         with pytest.raises(MixedError, match="from the processor"):
             loss_of(dynamics, tokenizer, clips, own_share=0.3)
-
-
-def test_what_is_still_wrong_is_judged_where_the_network_is() -> None:
-    _, dynamics, _, _ = of_drive()
-    latents, conditions = (torch.from_numpy(part) for part in drive.drive(Simulator(), 3, 45, 0))
-    torch.manual_seed(0)
-    here = wrongness(dynamics, drive.objective, latents, conditions)
-    torch.manual_seed(0)
-    with elsewhere():
-        there = wrongness(moved(dynamics), drive.objective, latents, conditions)
-    assert torch.allclose(here, there, rtol=1e-3, atol=1e-3)
 
 
 def test_a_world_of_ones_own_is_trained_elsewhere_as_here() -> None:

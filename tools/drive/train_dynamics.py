@@ -24,10 +24,10 @@ from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
 from tools.drive.data import HELD_OUT_SEED, drive
 from tools.drive.on_policy import OwnEpisodes, beyond_fence, haunt, make
 from tools.dynamics_run import DynamicsRun, run_options
-from tools.hard_clips import CLIP_TICKS, draw_clips, unjudged, wrongness
 from worlds.drive.simulator import Simulator
 from worlds.drive.world import dynamics_config, load_networks, new_generator
 
+CLIP_TICKS = 20
 LEVELS = (*[40.0] * 7, 60.0, 20.0, 40.0)
 """How many grey levels (of 255) one unit of each number of the scene is about worth."""
 PLANES_FASTER = 4.0
@@ -104,26 +104,23 @@ def loss_of(dynamics: Dynamics, tokenizer: ChaseTokenizer, clips: Clips, own_sha
 
 
 class Drives:
-    """A pool of the teacher's episodes, one part of it made anew every `FRESH_S` of training. `HARD`: the share of its
-    clips that is drawn where the average is still wrong."""
+    """A pool of the teacher's episodes, one part of it made anew every `FRESH_S` of training."""
 
-    PARTS, ROWS, TICKS, FRESH_S, HARD = 6, 192, 240, 60.0, 0.4
+    PARTS, ROWS, TICKS, FRESH_S = 6, 192, 240, 60.0
 
     def __init__(self, simulator: Simulator) -> None:
         self._simulator, self._pool, self._made, self._due_s = simulator, [], 0, 0.0  # type: ignore[var-annotated]
 
-    def clips(self, batch: int, spent_s: float, average: Dynamics | None = None) -> Clips:
-        """`average`: who is to be judged; nobody yet if None."""
+    def clips(self, batch: int, spent_s: float) -> Clips:
         while len(self._pool) < self.PARTS or spent_s >= self._due_s:
             careless = 0.25 if self._made % 3 == 2 else 0.0
             made = drive(self._simulator, self.ROWS, self.TICKS, self._made * self.ROWS, careless=careless)
-            latents, conditions = (torch.from_numpy(part) for part in made)
-            wrong = unjudged(latents) if average is None else wrongness(average, objective, latents, conditions)
-            self._pool = [*self._pool, (latents, conditions, wrong)][-self.PARTS :]
+            self._pool = [*self._pool, tuple(torch.from_numpy(part) for part in made)][-self.PARTS :]
             self._made += 1
             self._due_s = spent_s + self.FRESH_S
-        latents, conditions, wrong = self._pool[int(torch.randint(len(self._pool), ()))]
-        which, index = draw_clips(wrong, len(latents), batch, self.HARD)
+        latents, conditions = self._pool[int(torch.randint(len(self._pool), ()))]
+        which = torch.randint(len(latents), (batch, 1))
+        index = torch.randint(latents.shape[1] - CLIP_TICKS, (batch, 1)) + torch.arange(CLIP_TICKS)
         targets = latents[which, index]
         return Clips(targets, targets, conditions[which, index], torch.zeros(batch, dtype=torch.bool))
 
@@ -225,9 +222,8 @@ def train(options: argparse.Namespace, tokenizer: ChaseTokenizer, simulator: Sim
     latents, conditions = (torch.from_numpy(part) for part in drive(simulator, 48, 140, HELD_OUT_SEED))
     drives, dreams, ghosts = Drives(simulator), Dreams(tokenizer, simulator), Ghosts(simulator)
     while course.goes_on():
-        learned = course.part > options.own_from
-        clips = drives.clips(options.batch, course.spent_s, course.average if learned else None)
-        if learned:
+        clips = drives.clips(options.batch, course.spent_s)
+        if course.part > options.own_from:
             clips = ghosts.mixed(dreams.mixed(clips, 0.4, course.average, course.spent_s), course.spent_s)
         clips = Clips(*(tensor.to(options.device) for tensor in clips))
         course.descend(loss_of(course.learner, tokenizer, clips, own_share=min(0.5, max(0.0, course.part - 0.1) * 2)))

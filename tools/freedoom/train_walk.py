@@ -20,10 +20,9 @@ from model.dynamics import Dynamics
 from model.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
 from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
 from tools.drive.on_policy import OwnEpisodes
-from tools.drive.train_dynamics import Clips, fine, optimiser_of, replaced
+from tools.drive.train_dynamics import CLIP_TICKS, Clips, fine, optimiser_of, replaced
 from tools.dynamics_run import DynamicsRun, run_options
 from tools.freedoom.walks import HELD_OUT_SEED, dreams, ghosts, in_walls, walks
-from tools.hard_clips import draw_clips, unjudged, wrongness
 from worlds.freedoom.walk import Walk
 from worlds.freedoom.world import dynamics_config, fresh_tokenizer, load_networks, new_generator
 
@@ -90,16 +89,15 @@ def loss_of(dynamics: Dynamics, tokenizer: PlaceTokenizer, clips: Clips, own_sha
 
 
 class Pool:
-    """Walks, ghosts and dreams, each made anew now and then; `clips` mixes a batch. `HARD`: the share of clips of walks
-    that is drawn where the average is still wrong."""
+    """Walks, ghosts and dreams, each made anew now and then; `clips` mixes a batch."""
 
     WALKS, ROWS, TICKS = 6, 384, 160
     DREAMS = (192, 120)
-    GHOSTS, OWN, HARD = 0.3, 0.3, 0.5
+    GHOSTS, OWN = 0.3, 0.3
 
     def __init__(self, tokenizer: PlaceTokenizer) -> None:
         self._tokenizer, self._walk, self._made = tokenizer, Walk(), 0
-        self._walks: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._walks: list[tuple[Tensor, Tensor]] = []
         self._ghosts: list[OwnEpisodes] = []
         self._dreams: list[OwnEpisodes] = []
         self._due_s = {"walks": 0.0, "ghosts": 0.0, "dreams": 0.0}
@@ -116,9 +114,7 @@ class Pool:
         seed = int(spent_s) * 131 + self._made
         while len(self._walks) < self.WALKS or self._due("walks", spent_s, 40.0):
             made = walks(self._walk, self.ROWS, self.TICKS, seed + len(self._walks) * 7919)
-            latents, conditions = (torch.from_numpy(part) for part in made)
-            wrong = unjudged(latents) if average is None else wrongness(average, objective, latents, conditions)
-            self._walks = [*self._walks, (latents, conditions, wrong)][-self.WALKS :]
+            self._walks = [*self._walks, (torch.from_numpy(made[0]), torch.from_numpy(made[1]))][-self.WALKS :]
         if self._due("ghosts", spent_s, 30.0):
             self._ghosts = [*self._ghosts, ghosts(self._walk, 768, 40, seed)][-4:]
         if average is not None and self._due("dreams", spent_s, 90.0):
@@ -127,8 +123,9 @@ class Pool:
             own = dreams(generator, self._walk, seed, ticks, settle_ticks=100 * (self._made % 3))
             print(f"{spent_s:.0f} s: dreams, {100 * in_walls(self._walk, own.histories):.2f} % in walls", flush=True)
             self._dreams = [*self._dreams, own][-5:]
-        latents, conditions, wrong = self._walks[int(torch.randint(len(self._walks), ()))]
-        which, index = draw_clips(wrong, len(latents), batch, self.HARD)
+        latents, conditions = self._walks[int(torch.randint(len(self._walks), ()))]
+        which = torch.randint(len(latents), (batch, 1))
+        index = torch.randint(latents.shape[1] - CLIP_TICKS, (batch, 1)) + torch.arange(CLIP_TICKS)
         targets = latents[which, index]
         mixed = Clips(targets, targets, conditions[which, index], torch.zeros(batch, dtype=torch.bool))
         part = round(self.GHOSTS * batch)
