@@ -212,7 +212,7 @@ def _lost_ticks(file: BinaryIO, size_bytes: int, ticks: int) -> int | None:
 def _read_preamble(file: BinaryIO, source: str) -> int:
     """Check what kind of file this is; returns the minor version."""
     data = file.read(PREAMBLE.size)
-    if data[: len(MAGIC)] != MAGIC[: len(data)] or not data:
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
         raise ReplayError(f"{source}: expected a nextframe recording (.nfr), got another kind of file")
     if len(data) < PREAMBLE.size:
         raise ReplayError(f"{source}: the recording was cut before its header, nothing can be recovered")

@@ -210,10 +210,18 @@ def test_no_bytes_at_all_get_past_as_another_error(tmp_path_factory: pytest.Temp
     assert len(with_crc.ticks) <= len(data)
 
 
-@pytest.mark.parametrize("data", [b"", MAGIC[:4], MAGIC, MAGIC + b"\x01\0\0\0", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("data", [b"GIF89a", b"\x89PNG\r\n\x1a\n", b"N", b"\0" * 12])
 def test_another_kind_of_file_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.nfr").write_bytes(data)
-    with pytest.raises(ReplayError):
+    with pytest.raises(ReplayError, match="got another kind of file"):
+        read_replay(tmp_path / "a.nfr", recover=True)
+
+
+@pytest.mark.parametrize("data", [b"", MAGIC[:4], MAGIC, MAGIC + b"\x01\0\0\0"])
+def test_a_recording_killed_as_it_began_says_so(tmp_path: Path, data: bytes) -> None:
+    """Also an empty one: a kill, or a reader in a hurry, can come between the file and its first bytes."""
+    (tmp_path / "a.nfr").write_bytes(data)
+    with pytest.raises(ReplayError, match="nothing can be recovered"):
         read_replay(tmp_path / "a.nfr", recover=True)
 
 
