@@ -20,6 +20,7 @@ from tests.evaluate_doubles import (
     Loses,
     Restless,
     Strip,
+    Wrong,
     pair_with,
 )
 from tools.evaluate import drift as drift_module
@@ -279,6 +280,18 @@ def test_a_world_that_creeps_by_itself_is_restless() -> None:
     report = idle(pair_with(Restless()), SEEDS, 80)
     assert report["restless_share"] > 0.3
     assert report["still_share"] == 0.0
+
+
+def test_a_world_that_rolls_out_a_little_later_than_its_teacher_is_judged_once_both_stand() -> None:
+    class RollsOut(Wrong):
+        def step(self, actions) -> None:
+            super().step(actions)
+            self._pan = self._pan + (self.now <= 24)
+
+    pair = pair_with(RollsOut())
+    too_soon, in_time = (idle(replace(pair, roll_out_ticks=ticks), SEEDS, 80) for ticks in (12, 24))
+    assert (too_soon["still_share"], in_time["still_share"]) == (0.0, 1.0)
+    assert in_time["roll_out_ticks"] == 24
 
 
 # --- memory -------------------------------------------------------------------------------------------------------

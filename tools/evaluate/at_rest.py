@@ -18,8 +18,6 @@ from tools.evaluate.drift import prompted, summary, watch_group
 from tools.evaluate.players import Nobody, masher
 from tools.evaluate.subjects import Frames, Pair, Subject, play
 
-ROLL_OUT_TICKS = 240
-"""Twelve seconds at 20 Hz: a car that nobody brakes has all but stopped."""
 LOOK_EVERY_TICKS = 4
 """What drives by at 3 px a tick covers 12 px between two looks, less than its own length: no gap is left on its way."""
 MOVERS_TICKS = 600
@@ -34,11 +32,14 @@ MOST_RESTLESS = 0.01
 
 
 def idle(pair: Pair, seeds: Sequence[int], ticks: int) -> dict[str, Any]:
-    """`motion_ratio`: the world's motion over the teacher's, None where the teacher does not move either.
+    """What happens in `ticks` once everything has rolled out, `pair.roll_out_ticks` after nobody touches anything any more.
+
+    `motion_ratio`: the world's motion over the teacher's, None where the teacher does not move either.
     `restless_share`: of the pixels where nothing ever moves in the teacher, those that change in the world.
     `still_share`: sessions in which fewer than one in a hundred do. `crept_px`: how far each player got by itself."""
-    real = _rest(pair.teacher, seeds, ticks, max(ticks, MOVERS_TICKS))
-    made = _rest(pair.world, seeds, ticks, ticks)
+    rolling = pair.roll_out_ticks
+    real = _rest(pair.teacher, seeds, rolling, ticks, max(ticks, MOVERS_TICKS))
+    made = _rest(pair.world, seeds, rolling, ticks, ticks)
     still = ~_widened(real.moved)
     restless = (still & made.moved).sum((1, 2)) / np.maximum(still.sum((1, 2)), 1)
     real_motion, made_motion = real.motion, made.motion
@@ -50,7 +51,8 @@ def idle(pair: Pair, seeds: Sequence[int], ticks: int) -> dict[str, Any]:
         else bool(made_motion.mean() <= 5 * MOTION_LEVELS)
     )
     return {
-        "sessions": len(seeds), "ticks": ticks, "teacher_motion_levels": round(float(real_motion.mean()), 4),
+        "sessions": len(seeds), "ticks": ticks, "roll_out_ticks": rolling,
+        "teacher_motion_levels": round(float(real_motion.mean()), 4),
         "motion_levels": round(float(made_motion.mean()), 4),
         "motion_ratio": None if ratio is None else round(ratio, 4),
         "restless_share": round(float(restless.mean()), 5),
@@ -72,9 +74,9 @@ class Rest:
     crept_px: list[float] | None
 
 
-def _rest(subject: Subject, seeds: Sequence[int], ticks: int, watched_ticks: int) -> Rest:
-    """Nobody touches anything. `motion` and `film` are of the first `ticks` once everything has rolled out, `moved` of
-    all that are watched."""
+def _rest(subject: Subject, seeds: Sequence[int], rolling: int, ticks: int, watched_ticks: int) -> Rest:
+    """Nobody touches anything. After the `rolling` ticks, `motion` and `film` are of the first `ticks`, `moved` of all
+    that are watched."""
     motion: list[NDArray[np.float64]] = []
     film: list[Frames] = []
     last: list[Frames] = []
@@ -84,7 +86,7 @@ def _rest(subject: Subject, seeds: Sequence[int], ticks: int, watched_ticks: int
     film_at = set(np.linspace(0, ticks // LOOK_EVERY_TICKS, FILM_PICTURES).astype(int) * LOOK_EVERY_TICKS)
 
     def see(tick: int) -> None:
-        since = tick - ROLL_OUT_TICKS
+        since = tick - rolling
         if since < 0 or since % LOOK_EVERY_TICKS:
             return
         now = subject.frames()
@@ -98,7 +100,7 @@ def _rest(subject: Subject, seeds: Sequence[int], ticks: int, watched_ticks: int
             film.append(now[:1].copy())
         last[:] = [now]
 
-    play(subject, seeds, Nobody(len(seeds)), ROLL_OUT_TICKS + watched_ticks, see)
+    play(subject, seeds, Nobody(len(seeds)), rolling + watched_ticks, see)
     moved = (highest[0].astype(np.int16) - lowest[0]).max(-1) > MOVED_LEVELS
     crept = np.linalg.norm(poses[-1] - poses[0], axis=1).round(2).tolist() if poses else None
     return Rest(np.array(motion), moved, film, crept)

@@ -60,8 +60,9 @@ class Pair:
     `window_ticks`: how far back the world sees; None if unbounded or unknown. `explorer`: somebody who plays by what
     the given subject shows, for these seeds; None: nobody can. `returns`: own ways to leave a view and come back.
     `notes`: what a reader of the action-following figures must know. `place_decides`: what a picture's
-    statistics are says where one stands, not how it is made, so drift is judged by what is lost alone. `close`: ends
-    what the pair has started.
+    statistics are says where one stands, not how it is made, so drift is judged by what is lost alone.
+    `roll_out_ticks`: after so long without hands nearly everything in the teacher has come to rest. `close`: ends what
+    the pair has started.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Pair:
     returns: Returns | None = None
     notes: tuple[str, ...] = field(default=())
     place_decides: bool = False
+    roll_out_ticks: int = 240
     close: Callable[[], None] = field(default=lambda: None)
 
     def player(self, subject: Subject, seeds: Sequence[int]) -> Player:
