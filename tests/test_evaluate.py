@@ -294,6 +294,41 @@ def test_a_world_that_rolls_out_a_little_later_than_its_teacher_is_judged_once_b
     assert in_time["roll_out_ticks"] == 24
 
 
+def test_where_the_view_goes_along_the_teacher_goes_on_from_where_the_world_came_to_rest() -> None:
+    class Flag(Wrong):
+        stands_at = 10
+
+        def start(self, seeds) -> None:
+            super().start(seeds)
+            self._pan = np.full(len(seeds), self.stands_at)
+
+        def frames(self) -> np.ndarray:
+            frames = super().frames()
+            for row, columns in enumerate(self.columns()):
+                frames[row, :, (columns >= 20) & (columns < 26)] = 255 * (self.now // 4 % 2)
+            return frames
+
+    class Beside(Flag):
+        stands_at = 0
+
+    class FlagsEverywhere(Beside):
+        def frames(self) -> np.ndarray:
+            return np.maximum(super().frames(), super().frames()[:, :, ::-1])
+
+    def still_share(world: Flag, joins: bool) -> float:
+        teacher = Flag()
+
+        def join() -> None:
+            teacher.start(SEEDS)
+            teacher._pan, teacher.now = world._pan.copy(), world.now
+
+        pair = replace(pair_with(world), teacher=teacher, teacher_joins=join if joins else None)
+        return float(idle(pair, SEEDS, 80)["still_share"])
+
+    assert (still_share(Beside(), joins=False), still_share(Beside(), joins=True)) == (0.0, 1.0)
+    assert still_share(FlagsEverywhere(), joins=True) == 0.0
+
+
 # --- memory -------------------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,19 @@ def test_equal_seeds_and_actions_dream_the_same_again_and_begin_where_the_teache
     assert any(psnr_db(squared_error(a, b)) < 25 for a, b in zip(dream.frames(), teacher.frames(), strict=True))
 
 
+def test_the_teacher_joins_the_dream_where_it_is(pair: Pair, dream: DriveDream, teacher: DriveTeacher) -> None:
+    assert pair.teacher_joins is not None
+    play(teacher, SEEDS, Tape([[Action(), Action()]]), 60)
+    play(dream, SEEDS, Tape([[LEFT, LEFT]]), 60)
+    apart = [psnr_db(squared_error(a, b)) for a, b in zip(dream.frames(), teacher.frames(), strict=True)]
+    pair.teacher_joins()
+    joined = [psnr_db(squared_error(a, b)) for a, b in zip(dream.frames(), teacher.frames(), strict=True)]
+    assert min(joined) > 25 > max(apart)
+    begun_at = dream.states.x.copy()
+    teacher.step([LEFT, LEFT])
+    assert np.array_equal(dream.states.x, begun_at), "the teacher goes on alone"
+
+
 def test_the_palette_is_the_worlds_own_action_space() -> None:
     space = find_world("drive").spec.actions
     assert set(drive.palette().space.axes) == set(space.axes)

@@ -32,14 +32,20 @@ MOST_RESTLESS = 0.01
 
 
 def idle(pair: Pair, seeds: Sequence[int], ticks: int) -> dict[str, Any]:
-    """What happens in `ticks` once everything has rolled out, `pair.roll_out_ticks` after nobody touches anything any more.
+    """What happens in `ticks` once everything has rolled out, `pair.roll_out_ticks` after nobody touches anything any
+    more. Where the view goes along with a player, the teacher goes on from where the world has come to rest.
 
     `motion_ratio`: the world's motion over the teacher's, None where the teacher does not move either.
     `restless_share`: of the pixels where nothing ever moves in the teacher, those that change in the world.
     `still_share`: sessions in which fewer than one in a hundred do. `crept_px`: how far each player got by itself."""
-    rolling = pair.roll_out_ticks
-    real = _rest(pair.teacher, seeds, rolling, ticks, max(ticks, MOVERS_TICKS))
-    made = _rest(pair.world, seeds, rolling, ticks, ticks)
+    nobody = Nobody(len(seeds))
+    play(pair.world, seeds, nobody, pair.roll_out_ticks)
+    if pair.teacher_joins is not None:
+        pair.teacher_joins()
+    else:
+        play(pair.teacher, seeds, nobody, pair.roll_out_ticks)
+    real = _rest(pair.teacher, nobody, ticks, max(ticks, MOVERS_TICKS))
+    made = _rest(pair.world, nobody, ticks, ticks)
     still = ~_widened(real.moved)
     restless = (still & made.moved).sum((1, 2)) / np.maximum(still.sum((1, 2)), 1)
     real_motion, made_motion = real.motion, made.motion
@@ -51,7 +57,7 @@ def idle(pair: Pair, seeds: Sequence[int], ticks: int) -> dict[str, Any]:
         else bool(made_motion.mean() <= 5 * MOTION_LEVELS)
     )
     return {
-        "sessions": len(seeds), "ticks": ticks, "roll_out_ticks": rolling,
+        "sessions": len(seeds), "ticks": ticks, "roll_out_ticks": pair.roll_out_ticks,
         "teacher_motion_levels": round(float(real_motion.mean()), 4),
         "motion_levels": round(float(made_motion.mean()), 4),
         "motion_ratio": None if ratio is None else round(ratio, 4),
@@ -74,35 +80,28 @@ class Rest:
     crept_px: list[float] | None
 
 
-def _rest(subject: Subject, seeds: Sequence[int], rolling: int, ticks: int, watched_ticks: int) -> Rest:
-    """Nobody touches anything. After the `rolling` ticks, `motion` and `film` are of the first `ticks`, `moved` of all
-    that are watched."""
+def _rest(subject: Subject, nobody: Nobody, ticks: int, watched_ticks: int) -> Rest:
+    """The subject goes on. `motion` and `film` are of the first `ticks`, `moved` of all that are watched."""
     motion: list[NDArray[np.float64]] = []
-    film: list[Frames] = []
-    last: list[Frames] = []
-    lowest: list[Frames] = []
-    highest: list[Frames] = []
-    poses: list[NDArray[np.float64]] = []
+    last = lowest = highest = subject.frames()
+    film = [last[:1].copy()]
+    begun = subject.poses()
+    crept: list[float] | None = None
     film_at = set(np.linspace(0, ticks // LOOK_EVERY_TICKS, FILM_PICTURES).astype(int) * LOOK_EVERY_TICKS)
-
-    def see(tick: int) -> None:
-        since = tick - rolling
-        if since < 0 or since % LOOK_EVERY_TICKS:
-            return
+    for tick in range(1, watched_ticks + 1):
+        subject.step(nobody.actions(tick))
+        if tick % LOOK_EVERY_TICKS:
+            continue
         now = subject.frames()
-        lowest[:] = [np.minimum(lowest[0], now) if lowest else now]
-        highest[:] = [np.maximum(highest[0], now) if highest else now]
-        if since in (0, ticks // LOOK_EVERY_TICKS * LOOK_EVERY_TICKS) and (pose := subject.poses()) is not None:
-            poses.append(pose[:, :2])
-        if last and since <= ticks:
-            motion.append(np.abs(now.astype(np.int16) - last[0]).mean((1, 2, 3)))
-        if since in film_at:
+        lowest, highest = np.minimum(lowest, now), np.maximum(highest, now)
+        if tick <= ticks:
+            motion.append(np.abs(now.astype(np.int16) - last).mean((1, 2, 3)))
+            if begun is not None and (pose := subject.poses()) is not None:
+                crept = np.linalg.norm(pose[:, :2] - begun[:, :2], axis=1).round(2).tolist()
+        if tick in film_at:
             film.append(now[:1].copy())
-        last[:] = [now]
-
-    play(subject, seeds, Nobody(len(seeds)), rolling + watched_ticks, see)
-    moved = (highest[0].astype(np.int16) - lowest[0]).max(-1) > MOVED_LEVELS
-    crept = np.linalg.norm(poses[-1] - poses[0], axis=1).round(2).tolist() if poses else None
+        last = now
+    moved = (highest.astype(np.int16) - lowest).max(-1) > MOVED_LEVELS
     return Rest(np.array(motion), moved, film, crept)
 
 

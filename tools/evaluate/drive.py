@@ -76,6 +76,10 @@ class DriveTeacher(DriveRows):
     def start(self, seeds: Sequence[int]) -> None:
         self.states = self.past(seeds)[-1][0]
 
+    def join(self, dream: DriveDream) -> None:
+        """Go on from where the dream shows the cars."""
+        self.states = dream.states
+
     def step(self, actions: Sequence[Action]) -> None:
         self.states = self.bench.simulator.step(self.states, controls_of(actions))
 
@@ -207,9 +211,10 @@ def pair(folder: Path) -> Pair:
     """The course in `folder` against its simulator. WeightsError: weights that are missing or damaged."""
     simulator = Simulator()
     bench = Bench(simulator, Renderer(simulator), folder)
+    dream, teacher = DriveDream(bench), DriveTeacher(bench)
     return Pair(
-        "drive", DriveDream(bench), DriveTeacher(bench), palette(), course.dynamics_config().window, racers, laps,
-        place_decides=True, roll_out_ticks=ROLL_OUT_TICKS,
+        "drive", dream, teacher, palette(), course.dynamics_config().window, racers, laps,
+        place_decides=True, roll_out_ticks=ROLL_OUT_TICKS, teacher_joins=lambda: teacher.join(dream),
         notes=("The inverse-dynamics network sees the whole picture in 48x48 pixels: the camera turns with the car.",),
     )  # fmt: skip
 

@@ -61,8 +61,9 @@ class Pair:
     the given subject shows, for these seeds; None: nobody can. `returns`: own ways to leave a view and come back.
     `notes`: what a reader of the action-following figures must know. `place_decides`: what a picture's
     statistics are says where one stands, not how it is made, so drift is judged by what is lost alone.
-    `roll_out_ticks`: after so long without hands nearly everything in the teacher has come to rest. `close`: ends what
-    the pair has started.
+    `roll_out_ticks`: after so long without hands nearly everything in the teacher has come to rest. `teacher_joins`:
+    puts the teacher where the world is now; for views that go along with a player, of whom the world makes its own way.
+    `close`: ends what the pair has started.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Pair:
     notes: tuple[str, ...] = field(default=())
     place_decides: bool = False
     roll_out_ticks: int = 240
+    teacher_joins: Callable[[], None] | None = None
     close: Callable[[], None] = field(default=lambda: None)
 
     def player(self, subject: Subject, seeds: Sequence[int]) -> Player:
