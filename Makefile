@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that share the tests. Two, since that is what they are measured with; `make test JOBS=0` runs all in one.
+JOBS ?= 2
 
 .PHONY: play test test-slow check bench clean
 
@@ -10,7 +12,7 @@ play: $(STAMP)
 	$(BIN)/nextframe play
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow

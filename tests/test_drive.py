@@ -117,6 +117,38 @@ def test_a_hairs_breadth_makes_no_other_crash(simulator: Simulator) -> None:
     assert apart_after_a_crash(_Jumping(simulator.track)) > 0.1
 
 
+class _Steep(Simulator):
+    """A fence that turns a nose along itself by a fifth of what is left, whichever way that is: it flips in front."""
+
+    def _fence(self, states: States) -> States:
+        index, _, side = self.track.locate(states.x, states.y)
+        fenced = super()._fence(states)
+        off = self.track.tangent[index] - states.heading
+        turn = 0.1 * np.arctan2(np.sin(2 * off), 1.1 + np.cos(2 * off))
+        return replace(fenced, heading=np.where(np.abs(side) > WALL_M, states.heading + turn, fenced.heading))
+
+
+def parted_by_the_fence(simulator: Simulator) -> float:
+    """Two cars a degree apart press against the fence: by how many times as much they are apart after one tick."""
+    way = np.linspace(-np.pi, np.pi, 720)
+    states = simulator.reset([1] * len(way), weather=0)
+    index, _, _ = simulator.track.locate(states.x, states.y)
+    tangent = simulator.track.tangent[index]
+    out = simulator.track.line[index] + np.stack([-np.sin(tangent), np.cos(tangent)], 1) * (WALL_M + 1)
+    pressed = replace(states, x=out[:, 0], y=out[:, 1], speed=np.full(len(way), 0.5), slip=np.zeros(len(way)),
+                      rival_along=(states.rival_along + 200) % simulator.track.length_m)  # fmt: skip
+    ways = [
+        simulator.step(replace(pressed, heading=wrap(tangent + way + shift)), none_of(len(way))).heading
+        for shift in (0, np.radians(1))
+    ]
+    return float(np.degrees(np.abs(wrap(ways[0] - ways[1]))).max())
+
+
+def test_a_crash_can_be_foreseen_from_a_heading_known_to_a_degree(simulator: Simulator) -> None:
+    assert parted_by_the_fence(simulator) < 1.25
+    assert parted_by_the_fence(_Steep(simulator.track)) > 2
+
+
 def test_a_key_changes_the_very_next_state_and_the_picture(simulator: Simulator, renderer: Renderer) -> None:
     states = replace(simulator.reset([1], weather=0, time=0), speed=np.array([1.2]))
     left, right = (simulator.step(states, Controls.of(side, 1)) for side in (-1, 1))

@@ -254,11 +254,10 @@ class Simulator:
 
 
 def _turned_along(off: Numbers) -> Numbers:
-    """By how much a tick at the fence turns a nose that is `off` from the way of the race: along the fence whichever
-    way is nearer, an eighth of what is left. A nose straight into it is turned the way of the race, by a degree, and
-    what is a little aside of that soon more: a smooth sawtooth, steep where the old one jumped."""
-    nearer = 0.5 * np.arctan2(np.sin(2 * off), 1.3 + np.cos(2 * off))
-    return 0.29 * nearer + 0.02 * np.sin(off)
+    """By how much a tick at the fence turns a nose that is `off` from the way of the race: along the fence, whichever
+    way is nearer. A nose straight into it is turned the way of the race, by a degree at first. Nowhere steep: two cars
+    a degree apart are less than 1.2 after the tick, so that a crash can be foreseen."""
+    return 0.08 * np.sin(2 * off) + 0.02 * np.sin(off)
 
 
 def _towards(weights: Numbers, target: Numbers) -> Numbers:
