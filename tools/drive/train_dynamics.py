@@ -113,7 +113,7 @@ class Drives:
 
     def clips(self, batch: int, spent_s: float) -> Clips:
         while len(self._pool) < self.PARTS or spent_s >= self._due_s:
-            careless = 0.25 if self._made % 3 == 2 else 0.0
+            careless = 0.5 if self._made % 3 else 0.0
             made = drive(self._simulator, self.ROWS, self.TICKS, self._made * self.ROWS, careless=careless)
             self._pool = [*self._pool, tuple(torch.from_numpy(part) for part in made)][-self.PARTS :]
             self._made += 1
