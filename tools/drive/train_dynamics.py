@@ -103,6 +103,12 @@ def loss_of(dynamics: Dynamics, tokenizer: ChaseTokenizer, clips: Clips, own_sha
     return objective(dynamics, predicted, clean)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
 
 
+def draw_clips(episodes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Where clips lie in episodes `(rows, ticks, ...)`: rows `(count, 1)` and ticks `(count, CLIP_TICKS)`."""
+    rows = torch.randint(len(episodes), (count, 1))
+    return rows, torch.randint(episodes.shape[1] - CLIP_TICKS, (count, 1)) + torch.arange(CLIP_TICKS)
+
+
 class Drives:
     """A pool of the teacher's episodes, one part of it made anew every `FRESH_S` of training."""
 
@@ -119,8 +125,7 @@ class Drives:
             self._made += 1
             self._due_s = spent_s + self.FRESH_S
         latents, conditions = self._pool[int(torch.randint(len(self._pool), ()))]
-        which = torch.randint(len(latents), (batch, 1))
-        index = torch.randint(latents.shape[1] - CLIP_TICKS, (batch, 1)) + torch.arange(CLIP_TICKS)
+        which, index = draw_clips(latents, batch)
         targets = latents[which, index]
         return Clips(targets, targets, conditions[which, index], torch.zeros(batch, dtype=torch.bool))
 
@@ -168,8 +173,7 @@ class Ghosts:
 
 def replaced(clips: Clips, own: OwnEpisodes, first: int, last: int) -> Clips:
     """The rows from `first` to before `last` drawn from `own`."""
-    which = torch.randint(len(own.targets), (last - first, 1))
-    index = torch.randint(own.targets.shape[1] - CLIP_TICKS, (last - first, 1)) + torch.arange(CLIP_TICKS)
+    which, index = draw_clips(own.targets, last - first)
     mixed = [part.clone() for part in clips]
     for part, drawn in zip(mixed, (own.targets, own.histories, own.conditions), strict=False):
         part[first:last] = drawn[which, index]

@@ -20,7 +20,7 @@ from model.dynamics import Dynamics
 from model.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
 from tools.circuit.train_dynamics import draw_windows, huber, noise_levels
 from tools.drive.on_policy import OwnEpisodes
-from tools.drive.train_dynamics import CLIP_TICKS, Clips, fine, optimiser_of, replaced
+from tools.drive.train_dynamics import Clips, draw_clips, fine, optimiser_of, replaced
 from tools.dynamics_run import DynamicsRun, run_options
 from tools.freedoom.walks import HELD_OUT_SEED, dreams, ghosts, in_walls, walks
 from worlds.freedoom.walk import Walk
@@ -124,8 +124,7 @@ class Pool:
             print(f"{spent_s:.0f} s: dreams, {100 * in_walls(self._walk, own.histories):.2f} % in walls", flush=True)
             self._dreams = [*self._dreams, own][-5:]
         latents, conditions = self._walks[int(torch.randint(len(self._walks), ()))]
-        which = torch.randint(len(latents), (batch, 1))
-        index = torch.randint(latents.shape[1] - CLIP_TICKS, (batch, 1)) + torch.arange(CLIP_TICKS)
+        which, index = draw_clips(latents, batch)
         targets = latents[which, index]
         mixed = Clips(targets, targets, conditions[which, index], torch.zeros(batch, dtype=torch.bool))
         part = round(self.GHOSTS * batch)
