@@ -85,8 +85,7 @@ def _rest(subject: Subject, nobody: Nobody, ticks: int, watched_ticks: int) -> R
     motion: list[NDArray[np.float64]] = []
     last = lowest = highest = subject.frames()
     film = [last[:1].copy()]
-    begun = subject.poses()
-    crept: list[float] | None = None
+    begun = ended = subject.poses()
     film_at = set(np.linspace(0, ticks // LOOK_EVERY_TICKS, FILM_PICTURES).astype(int) * LOOK_EVERY_TICKS)
     for tick in range(1, watched_ticks + 1):
         subject.step(nobody.actions(tick))
@@ -96,12 +95,14 @@ def _rest(subject: Subject, nobody: Nobody, ticks: int, watched_ticks: int) -> R
         lowest, highest = np.minimum(lowest, now), np.maximum(highest, now)
         if tick <= ticks:
             motion.append(np.abs(now.astype(np.int16) - last).mean((1, 2, 3)))
-            if begun is not None and (pose := subject.poses()) is not None:
-                crept = np.linalg.norm(pose[:, :2] - begun[:, :2], axis=1).round(2).tolist()
+            ended = subject.poses()
         if tick in film_at:
             film.append(now[:1].copy())
         last = now
     moved = (highest.astype(np.int16) - lowest).max(-1) > MOVED_LEVELS
+    crept = None
+    if begun is not None and ended is not None:
+        crept = np.linalg.norm(ended[:, :2] - begun[:, :2], axis=1).round(2).tolist()
     return Rest(np.array(motion), moved, film, crept)
 
 
