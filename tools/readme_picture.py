@@ -1,7 +1,7 @@
 """Make the README's animated pictures: a world's tour, played by its network.
 
 python -m tools.readme_picture                                    # circuit, docs/play.webp
-python -m tools.readme_picture --world drive --to docs/drive.webp
+python -m tools.readme_picture --world drive --scale 1 --to docs/drive.webp
 """
 
 from __future__ import annotations
