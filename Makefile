@@ -20,7 +20,8 @@ test-slow: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy runtime controllers worlds model tools
+	bash tools/lab/links.sh
+	MYPYPATH=build/src $(BIN)/mypy -p nextframe
 
 bench: $(STAMP)
 	$(BIN)/nextframe bench

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from runtime.config import ConfigModel, YamlPath, did_you_mean, load_document
-from runtime.core import ActionSpace, ConfigError
+from ..runtime.config import ConfigModel, YamlPath, did_you_mean, load_document
+from ..runtime.core import ActionSpace, ConfigError
 
 DEFAULT_BINDINGS = Path(__file__).with_name("default_bindings.yaml")
 

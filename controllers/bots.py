@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.config import did_you_mean
-from runtime.core import Action, ActionSpace, ConfigError, Controller, quantise_axis
+from ..runtime.config import did_you_mean
+from ..runtime.core import Action, ActionSpace, ConfigError, Controller, quantise_axis
 
 KNOT_TICKS = 16
 """An axis glides from one random value to the next over this many ticks: 0.8 s at 20 Hz, a calm hand."""

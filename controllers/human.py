@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 import threading
 
-from controllers.bindings import MOUSE_AXES, STICK_PARTNERS, Binding, Bindings, DeadZone
-from runtime.core import Action, ActionSpace, quantise_axis
-from runtime.input import InputLatch, InputState
+from ..runtime.core import Action, ActionSpace, quantise_axis
+from ..runtime.tick.latch import InputLatch, InputState
+from .bindings import MOUSE_AXES, STICK_PARTNERS, Binding, Bindings, DeadZone
 
 ANALOG_BUTTON_THRESHOLD = 0.5
 MAX_PROMPT_CHARS = 400

@@ -1,6 +1,7 @@
 """Plays a recording back: the recorded actions, and beside them the quality to force and the checksums to expect.
 
-Owns nothing but the order of what was recorded. Knows nothing of files: it takes what `runtime.replay` has read.
+Owns nothing but the order of what was recorded. Knows nothing of files: it takes what
+`nextframe.runtime.recording.facade` has read.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from runtime.core import Action
+from ..runtime.core import Action
 
 
 class RecordedTick(Protocol):
@@ -23,7 +24,7 @@ class RecordedTick(Protocol):
 
 
 class Recording(Protocol):
-    """What is needed of a `runtime.replay.Replay`."""
+    """What is needed of a `nextframe.runtime.recording.facade.Replay`."""
 
     @property
     def ticks(self) -> Sequence[RecordedTick]: ...

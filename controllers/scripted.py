@@ -26,8 +26,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from runtime.config import ConfigModel, Document, did_you_mean, parse_document, read_text
-from runtime.core import Action, ActionSpace, ConfigError, quantise_axis
+from ..runtime.config import ConfigModel, Document, did_you_mean, parse_document, read_text
+from ..runtime.core import Action, ActionSpace, ConfigError, quantise_axis
 
 MAX_ENTRIES = 2_000
 MAX_TICKS = 100_000_000

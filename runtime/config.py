@@ -22,7 +22,7 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar, Union, get_args,
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from runtime.core import ActionSpace, ConfigError, WorldInfo
+from .core import ActionSpace, ConfigError, WorldInfo
 
 MAX_YAML_BYTES = 1 << 20
 MAX_YAML_DEPTH = 32

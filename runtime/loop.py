@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
-from runtime.aftercare import Aftercare, NullAftercare
-from runtime.ahead_guess import NO_GUESS, Ahead, Guess, NullAhead
-from runtime.controls import SessionControls
-from runtime.core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
-from runtime.host import NO_USE, HostUse, NullProbe, Probe
-from runtime.mishaps import NO_MISHAPS, Mishaps, mishaps_of
+from .core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
+from .tick.aftercare import Aftercare, NullAftercare
+from .tick.controls import SessionControls
+from .tick.guess import NO_GUESS, Ahead, Guess, NullAhead
+from .tick.mishaps import NO_MISHAPS, Mishaps, mishaps_of
+from .tick.probe import NO_USE, HostUse, NullProbe, Probe
 
 CLOCK_GAP_NS = 250_000_000
 """Later than this is no slow tick but a stopped machine; Bevy gives up the same stretch of time."""

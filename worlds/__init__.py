@@ -1,1 +1,1 @@
-"""Worlds: each folder holds a `world.yaml`, and what turns it into a `runtime.core.World`."""
+"""Worlds: each folder holds a `world.yaml`, and what turns it into a `nextframe.runtime.core.World`."""

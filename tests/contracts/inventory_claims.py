@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pytest
 
-from runtime.compare import belongs_to, differences, leaves
-from runtime.core import AXIS_LEVELS, Action, StatePart, TickPlan, TickResult, World
-from tests.perturb import flipped, with_leaf
+from nextframe.runtime.core import AXIS_LEVELS, Action, StatePart, TickPlan, TickResult, World
+from nextframe.runtime.recording.compare import belongs_to, differences, leaves
+from tests.support.perturb import flipped, with_leaf
 
 FAR_NS = 2**62
 """A deadline no test reaches."""

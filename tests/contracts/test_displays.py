@@ -9,10 +9,10 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from runtime.core import Display, Frame, ManualClock
-from runtime.display import EGLDisplay, GLDisplay, NullDisplay
-from runtime.input import InputLatch
-from tests.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures
+from nextframe.runtime.core import Display, Frame, ManualClock
+from nextframe.runtime.display.gl import EGLDisplay, GLDisplay, NullDisplay
+from nextframe.runtime.tick.latch import InputLatch
+from tests.support.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures
 
 WIDTH_PX, HEIGHT_PX = 40, 30
 Opened = tuple[Display, ManualClock, Callable[[], Frame]]
@@ -32,7 +32,7 @@ def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
             egl.close()
         else:
             request.getfixturevalue("xvfb")
-            from runtime.window import Window
+            from nextframe.runtime.display.window import Window
 
             size_px = (WIDTH_PX, HEIGHT_PX)
             window = stack.enter_context(Window("contract", size_px, latch=InputLatch(), commands={}, scale=1))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.core import Action, ManualClock, TickPlan, World
-from runtime.registry import find_world, load_world
+from nextframe.runtime.core import Action, ManualClock, TickPlan, World
+from nextframe.runtime.session.registry import find_world, load_world
+from nextframe.worlds.drive.teacher.world import TeacherWorld
 from tests.contracts.world_contract import WorldContract
-from worlds.drive.teacher import TeacherWorld
 
 
 def shipped(*, side_by_side: bool = False) -> World:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from runtime.core import Action, ManualClock, TickPlan, World
-from runtime.registry import find_world, load_world
+from nextframe.runtime.core import Action, ManualClock, TickPlan, World
+from nextframe.runtime.session.registry import find_world, load_world
 from tests.contracts.world_contract import WorldContract
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from runtime.core import Action, ManualClock, Snapshot, TickPlan, TickResult, World
-from runtime.registry import find_world, load_world
+from nextframe.runtime.core import Action, ManualClock, Snapshot, TickPlan, TickResult, World
+from nextframe.runtime.session.registry import find_world, load_world
+from nextframe.worlds.circuit.teacher.world import SideBySide, TeacherWorld
+from nextframe.worlds.neural.world import NeuralWorld
 from tests.contracts.world_contract import WorldContract
-from tests.small_worlds import small_neural
-from worlds.circuit.teacher import SideBySide, TeacherWorld
-from worlds.neural import NeuralWorld
+from tests.support.worlds.small import small_neural
 
 
 def shipped(*, side_by_side: bool = False) -> World:

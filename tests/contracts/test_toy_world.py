@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-import worlds.toy
-from runtime.core import Action, Frame, ManualClock, Snapshot, TickPlan, TickResult, World
+from nextframe.runtime.core import Action, Frame, ManualClock, Snapshot, TickPlan, TickResult, World
+from nextframe.worlds import toy
+from nextframe.worlds.toy.world import FADE, TRAIL_HORIZON_TICKS, ToyWorld
 from tests.contracts.world_contract import WorldContract
-from worlds.toy.world import FADE, TRAIL_HORIZON_TICKS, ToyWorld
 
 MS = 1_000_000
 
@@ -118,7 +118,7 @@ def test_the_contract_notices_a_broken_world(broken: type[ToyWorld], claim: Call
 
 
 def test_world_yaml_and_the_code_say_the_same() -> None:
-    path = Path(worlds.toy.__file__).with_name("world.yaml")
+    path = Path(toy.__file__).with_name("world.yaml")
     spec: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     info = ToyWorld().info
     assert (spec["name"], spec["tick_hz"], tuple(spec["ladder"])) == (info.name, info.tick_hz, info.ladder)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from runtime.compare import belongs_to, differences
-from runtime.core import AXIS_LEVELS, Action, Frame, TickPlan, World
+from nextframe.runtime.core import AXIS_LEVELS, Action, Frame, TickPlan, World
+from nextframe.runtime.recording.compare import belongs_to, differences
 from tests.contracts.inventory_claims import FAR_NS, InventoryClaims, advance, play
 
 STAGES = {"condition", "denoise", "decode"}

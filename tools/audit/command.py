@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.core import ActionSpace, Clock, MonotonicClock, NextframeError
-from runtime.stage_part import StageChoice, load_staged, stage_choice
-from runtime.startup import WorldFolder, check_folder, cpu_name, load_world, prepare_torch
-from tools.audit.claims import Claims, load_claims
-from tools.audit.measure import examine
-from tools.audit.options import AuditOptions
-from tools.audit.page import write_page
-from tools.audit.pictures import pictures_json
-from tools.audit.process import ProcessTarget
-from tools.audit.report import build_document, findings_of, write_document
-from tools.audit.target import Target, TargetFactory
-from tools.audit.targets import EnvTarget, WorldTarget
-from tools.audit.verdict import categorise, exit_code, judge, responds_later_than
-from tools.audit.words import answers_of, cards_of
+from ...runtime.core import ActionSpace, Clock, MonotonicClock, NextframeError
+from ...runtime.session.parts.stages import StageChoice, load_staged, stage_choice
+from ...runtime.session.startup import WorldFolder, check_folder, cpu_name, load_world, prepare_torch
+from .claims import Claims, load_claims
+from .measure import examine
+from .options import AuditOptions
+from .page.html import write_page
+from .page.pictures import pictures_json
+from .page.words import answers_of, cards_of
+from .report import build_document, findings_of, write_document
+from .targets.contract import Target, TargetFactory
+from .targets.local import EnvTarget, WorldTarget
+from .targets.process import ProcessTarget
+from .verdict import categorise, exit_code, judge, responds_later_than
 
 PYTHON, PROCESS = "python:", "process:"
 
@@ -40,7 +40,7 @@ class AuditCommand:
 
     `target`: a world's name or folder, `python:module:factory`, or `process:COMMAND`. `out`: a folder for audit.json
     and audit.html. `max_response_frames`: a response later than this frame is a failure (1: the next frame).
-    `stages`, `processes`: a world over several processes, see `runtime.stage_part`.
+    `stages`, `processes`: a world over several processes, see `nextframe.runtime.session.parts.stages`.
     """
 
     target: str
@@ -148,8 +148,8 @@ def truth_of(found: WorldFolder, clock: Clock) -> TargetFactory | None:
         return None
 
     def truth() -> Target:
-        from worlds.circuit import world as circuit
-        from worlds.circuit.teacher import TeacherWorld
+        from ...worlds.circuit import world as circuit
+        from ...worlds.circuit.teacher.world import TeacherWorld
 
         info = load_world(found, clock).info
         return WorldTarget(TeacherWorld(info, found.synonyms, clock, circuit.origins(found.path)), clock)

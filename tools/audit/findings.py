@@ -1,6 +1,7 @@
 """The few numbers that verdicts rest on, each with the range it may lie in.
 
-Owns the names. Knows nothing of how they were measured, and nothing of thresholds: `tools.audit.verdict` has those.
+Owns the names. Knows nothing of how they were measured, and nothing of thresholds: `nextframe.tools.audit.verdict` has
+those.
 """
 
 from __future__ import annotations

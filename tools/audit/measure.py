@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools.audit.evidence import Evidence, Ttff
-from tools.audit.memory import memory_test
-from tools.audit.next_frame import next_frame_test
-from tools.audit.options import AuditOptions
-from tools.audit.player import Player
-from tools.audit.source import source_test
-from tools.audit.sustained import sustained_test
-from tools.audit.target import TargetFactory, WhiteBox
+from .evidence import Evidence, Ttff
+from .options import AuditOptions
+from .questions.memory import memory_test
+from .questions.next_frame import next_frame_test
+from .questions.source import source_test
+from .questions.sustained import sustained_test
+from .targets.contract import TargetFactory, WhiteBox
+from .targets.player import Player
 
 
 def quiet(message: str) -> None:

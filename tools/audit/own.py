@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from runtime.core import IDLE, Action, ActionSpace, Clock, ManualClock, World
-from tools.audit.next_frame import next_frame_test
-from tools.audit.options import AuditOptions
-from tools.audit.player import Player
-from tools.audit.target import Shown
-from tools.audit.targets import WorldTarget
+from ...runtime.core import IDLE, Action, ActionSpace, Clock, ManualClock, World
+from .options import AuditOptions
+from .questions.next_frame import next_frame_test
+from .targets.contract import Shown
+from .targets.local import WorldTarget
+from .targets.player import Player
 
 FRAMES_ALLOWED = 1
 MOMENTS = 5

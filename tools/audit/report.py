@@ -12,10 +12,10 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from runtime.core import NextframeError
-from tools.audit.evidence import ControlResponse, Evidence, NextFrame, Percentiles, ScriptRun
-from tools.audit.findings import Estimate, Findings, exactly
-from tools.audit.verdict import Category, Verdict
+from ...runtime.core import NextframeError
+from .evidence import ControlResponse, Evidence, NextFrame, Percentiles, ScriptRun
+from .findings import Estimate, Findings, exactly
+from .verdict import Category, Verdict
 
 SCHEMA = "nextframe.audit/1"
 LATE_CONTROLS_SHARE = 0.5

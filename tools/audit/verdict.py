@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from tools.audit.claims import Claim
-from tools.audit.findings import Estimate, Findings
+from .claims import Claim
+from .findings import Estimate, Findings
 
 CategoryName: TypeAlias = Literal["interactive", "streaming", "batch"]
 Outcome: TypeAlias = Literal["proven", "refuted", "insufficient"]

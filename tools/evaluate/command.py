@@ -14,13 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from runtime.core import NextframeError
-from runtime.registry import WorldFolder, load_world
-from runtime.terminal import ended_like_ctrl_c
-from tools.evaluate.page import write_page
-from tools.evaluate.sections import FULL, QUICK, Films, evaluate_pair, gates, print_sections
-from tools.evaluate.subjects import Pair
-from tools.evaluate.worlds import pair_of
+from ...runtime.core import NextframeError
+from ...runtime.session.registry import WorldFolder, load_world
+from ...runtime.session.terminal import ended_like_ctrl_c
+from .page import write_page
+from .sections import FULL, QUICK, Films, evaluate_pair, gates, print_sections
+from .subjects import Pair
+from .worlds import pair_of
 
 SCHEMA = "nextframe.eval/1"
 
@@ -39,8 +39,8 @@ def evaluate_world(found: WorldFolder, out: Path | None, *, quick: bool, full: b
 
 def _evaluate(found: WorldFolder, path: Path, pair: Pair | None, *, quick: bool, html: Path | None) -> int:
     """`pair`: what the full sections measure; it is there before the gates, and nobody hears late what is missing."""
-    module = f"tools.{found.spec.kind}.evaluate"
-    own = find_spec(f"tools.{found.spec.kind}") is not None and find_spec(module) is not None
+    module = f"nextframe.worlds.{found.spec.kind}.evaluation.gates"
+    own = found.spec.kind in {"circuit", "drive", "freedoom"} and find_spec(module) is not None
     if not own and pair is None:
         raise NextframeError(f"{found.name} has no gates of its own: expected a module {module}; ask for --full")
     if own:

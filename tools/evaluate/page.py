@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from runtime.core import Frame, NextframeError
-from tools.audit.pictures import data_uri
-from tools.evaluate.plots import Axes, chart
-from tools.evaluate.sections import refusals
-from tools.evaluate.subjects import Frames
-from tools.report.page import save_page, templates
+from ...runtime.core import Frame, NextframeError
+from ..audit.page.pictures import data_uri
+from ..report.page import save_page, templates
+from .plots import Axes, chart
+from .sections import refusals
+from .subjects import Frames
 
 HERE = Path(__file__).parent
 REPORT_STYLE = HERE.parent / "report" / "style.css"

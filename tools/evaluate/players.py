@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from runtime.core import IDLE, Action, ActionSpace, quantise_axis
+from ...runtime.core import IDLE, Action, ActionSpace, quantise_axis
 
 SPAN_TICKS = (3, 12)
 """A wanderer holds each control for so long: a tap at least, half a second at most, so that every reaction is seen."""

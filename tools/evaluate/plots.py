@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tools.report.svg import Drawing, Scale, line_path, px, round_ticks
+from ..pages.svg import Drawing, Scale, line_path, px, round_ticks
 
 WIDTH_PX, HEIGHT_PX = 520.0, 250.0
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 46.0, 512.0, 26.0, 206.0

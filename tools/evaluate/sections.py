@@ -12,17 +12,17 @@ from typing import Any, TypeAlias
 
 from rich.console import Console
 
-from tools.evaluate.at_rest import idle, mash
-from tools.evaluate.bands import real_bands
-from tools.evaluate.drift import drift
-from tools.evaluate.following import FULL as FULL_EFFORT
-from tools.evaluate.following import QUICK as QUICK_EFFORT
-from tools.evaluate.following import Effort, following
-from tools.evaluate.latency import latency
-from tools.evaluate.memory_return import memory_return
-from tools.evaluate.open_loop import open_loop
-from tools.evaluate.subjects import Frames, Pair
-from tools.gates import judged, print_gates
+from ...worlds.recipe.gates import judged, print_gates
+from .measures.at_rest import idle, mash
+from .measures.bands import real_bands
+from .measures.drift import drift
+from .measures.following import FULL as FULL_EFFORT
+from .measures.following import QUICK as QUICK_EFFORT
+from .measures.following import Effort, following
+from .measures.latency import latency
+from .measures.memory_return import memory_return
+from .measures.open_loop import open_loop
+from .subjects import Frames, Pair
 
 Sections: TypeAlias = dict[str, dict[str, Any]]
 Films: TypeAlias = dict[str, list[Frames]]
@@ -73,7 +73,8 @@ def evaluate_pair(
     identity: str = "",
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Sections, Films]:
-    """Every section, and the pictures of those that have some. `kept`, `identity`: see `tools.evaluate.drift`."""
+    """Every section, and the pictures of those that have some. `kept`, `identity`: see
+    `nextframe.tools.evaluate.measures.drift`."""
     sections: Sections = {}
     films: Films = {}
 

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.core import Action, Frame, TickPlan, World
-from tools.evaluate.players import Palette, Player, Wanderer
+from ...runtime.core import Action, Frame, TickPlan, World
+from .players import Palette, Player, Wanderer
 
 Frames: TypeAlias = NDArray[np.uint8]
 """One frame for each session, `(rows, height, width, 3)` uint8."""
@@ -48,7 +48,7 @@ class Subject(Protocol):
 
 
 class Returns(Protocol):
-    """Views that were left and come back; see `tools.evaluate.memory_return`."""
+    """Views that were left and come back; see `nextframe.tools.evaluate.measures.memory_return`."""
 
     def __call__(self, pair: Pair, quick: bool) -> Iterable[Any]: ...
 

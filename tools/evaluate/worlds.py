@@ -6,24 +6,24 @@ that has a teacher behind the world contract is measured through it, one row at 
 
 from __future__ import annotations
 
-from runtime.core import NextframeError, World
-from runtime.registry import WorldFolder, load_world
-from tools.evaluate.players import Palette
-from tools.evaluate.subjects import Pair, WorldRows
+from ...runtime.core import NextframeError, World
+from ...runtime.session.registry import WorldFolder, load_world
+from .players import Palette
+from .subjects import Pair, WorldRows
 
 
 def pair_of(found: WorldFolder) -> Pair:
     """NextframeError for a world without a teacher, or whose game is not installed; WeightsError for lost weights."""
     if found.spec.kind == "circuit":
-        from tools.evaluate import circuit
+        from ...worlds.circuit.evaluation import pair as circuit
 
         return circuit.pair(found.path)
     if found.spec.kind == "freedoom":
-        from tools.evaluate import freedoom
+        from ...worlds.freedoom.evaluation import pair as freedoom
 
         return freedoom.pair(found.path)
     if found.spec.kind == "drive":
-        from tools.evaluate import drive
+        from ...worlds.drive.evaluation import pair as drive
 
         return drive.pair(found.path)
     if found.spec.kind == "toy":

@@ -9,12 +9,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.plan import words
-from tools.plan.hardware import parse_devices, parse_link
-from tools.plan.planner import answer
-from tools.plan.predict import Goal, Request
-from tools.plan.profile import PlanError, Profile, read_profile, write_profile
-from tools.plan.wan import BUILT_IN, built_in
+from . import words
+from .hardware import parse_devices, parse_link
+from .planner import answer
+from .predict import Goal, Request
+from .profile import PlanError, Profile, read_profile, write_profile
+from .wan import BUILT_IN, built_in
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def profile_of(options: PlanOptions) -> Profile:
         if found.name != options.world:
             raise PlanError(f"{options.profile}: expected the profile of {options.world!r}, it is of {found.name!r}")
     elif options.measure:
-        from tools.plan.measure import measure_world
+        from .measure import measure_world
 
         found = measure_world(options.world)
     else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tools.plan.simulate import Cycle, Traffic, Visit
+from .simulate import Cycle, Traffic, Visit
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.plan.profile import Link, PlanError
+from .profile import Link, PlanError
 
 TIMEOUT_S = 120
 SMALL_BYTES, LARGE_BYTES = 1_000, 4_000_000

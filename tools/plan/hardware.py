@@ -1,7 +1,7 @@
 """Devices and links by name, and the small language of `--devices` and `--link`.
 
 Owns published peak figures and the parsing. Speeds of other devices than the profile's own are the ratio of their
-dense bf16 rates: rough, and `tools.plan.article` says how rough. Sources: the makers' data sheets.
+dense bf16 rates: rough, and `nextframe.tools.lab.plan.article` says how rough. Sources: the makers' data sheets.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tools.plan.profile import Link, PlanError, Profile
+from .profile import Link, PlanError, Profile
 
 GB = 10**9
 MAX_DEVICES = 4096

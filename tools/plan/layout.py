@@ -17,10 +17,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from tools.plan.formula import demand_ms, length_ms, shown_after_ms
-from tools.plan.hardware import Device
-from tools.plan.profile import Link, Profile
-from tools.plan.simulate import Branch, Cycle, Traffic, Visit
+from .formula import demand_ms, length_ms, shown_after_ms
+from .hardware import Device
+from .profile import Link, Profile
+from .simulate import Branch, Cycle, Traffic, Visit
 
 Mode: TypeAlias = Literal["serial", "overlapped", "pipeline", "stream-batch"]
 Interval: TypeAlias = tuple[int, int]

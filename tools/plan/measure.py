@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.core import MonotonicClock
-from runtime.startup import OpenWorld, StartUp, check_folder, open_world, patience
-from tools.plan.profile import Cost, Link, PlanError, Profile, Sizes, StageCosts
+from ...runtime.core import MonotonicClock
+from ...runtime.session.startup import OpenWorld, StartUp, check_folder, open_world, patience
+from .profile import Cost, Link, PlanError, Profile, Sizes, StageCosts
 
 if TYPE_CHECKING:
-    from model.generator import Generator
+    from ...model.generator.ticks import Generator
 
 ROWS = (1, 2, 4, 8)
 ROUNDS, WARM_ROUNDS = 60, 8
@@ -76,8 +76,8 @@ def _generator(opened: OpenWorld, rows: int) -> Generator:
     """The world's own networks with so many rows and a full memory."""
     import torch
 
-    from model.generator import Generator
-    from worlds.neural import NeuralWorld
+    from ...model.generator.ticks import Generator
+    from ...worlds.neural.world import NeuralWorld
 
     if not isinstance(opened.world, NeuralWorld):
         raise PlanError(f"{opened.info.name}: expected a world around a generator, got {type(opened.world).__name__}")
@@ -121,7 +121,7 @@ def measured_cost(by_rows: Mapping[int, float]) -> Cost:
 
 
 def profile_from(opened: OpenWorld, timed: Mapping[int, Timed], link: Link) -> Profile:
-    from worlds.neural import NeuralWorld
+    from ...worlds.neural.world import NeuralWorld
 
     assert isinstance(opened.world, NeuralWorld), "checked when it was timed"
     generator, info = opened.world.generator, opened.info
@@ -166,6 +166,6 @@ def _weights_bytes(module: Any) -> int:
 
 def measured_link() -> Link:
     """Between two processes of this machine, over torch.distributed with gloo."""
-    from tools.plan.gloo import link_between_processes
+    from .gloo import link_between_processes
 
     return link_between_processes()

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tools.plan.formula import demand_ms
-from tools.plan.hardware import Device
-from tools.plan.layout import Layout, Mode, balanced, cycle_of
-from tools.plan.predict import MAX_SESSIONS, SLACK, Goal, Plan, Request, estimated, fitting, predicted, short_bytes
-from tools.plan.profile import PlanError, Profile
+from .formula import demand_ms
+from .hardware import Device
+from .layout import Layout, Mode, balanced, cycle_of
+from .predict import MAX_SESSIONS, SLACK, Goal, Plan, Request, estimated, fitting, predicted, short_bytes
+from .profile import PlanError, Profile
 
 STAGE_COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 20, 24, 30, 32, 40, 48, 64)
 SHOWN = 8

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
 
-from tools.plan.formula import Bounds, bounds
-from tools.plan.hardware import Device
-from tools.plan.layout import Layout, cycle_of, memory_bytes, traffic_of
-from tools.plan.profile import Link, Profile
-from tools.plan.simulate import Cycle, Simulated, Traffic, simulate
+from .formula import Bounds, bounds
+from .hardware import Device
+from .layout import Layout, cycle_of, memory_bytes, traffic_of
+from .profile import Link, Profile
+from .simulate import Cycle, Simulated, Traffic, simulate
 
 MAX_SESSIONS = 1_000_000
 SLACK = 1e-6
@@ -116,7 +116,7 @@ def predicted(request: Request, layouts: tuple[Layout, ...]) -> Plan:
 
 def _simulated(cycle: Cycle, traffic: Traffic) -> Simulated:
     """Groups that wait outside for their turn change nothing inside: a few of them stand for all, and the rate is the
-    same. `tests/test_plan.py` holds that against all of them."""
+    same. `tests/tools/plan/test_planner.py` holds that against all of them."""
     if traffic.payloads > 1 or traffic.passes > 1:
         return simulate(cycle, traffic)
     return simulate(cycle, replace(traffic, groups=min(traffic.groups, 4 * traffic.in_flight + 8)))

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from runtime.core import NextframeError
+from ...runtime.core import NextframeError
 
 SCHEMA = "nextframe.plan_profile/1"
 MAX_PROFILE_BYTES = 1 << 20

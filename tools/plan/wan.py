@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tools.plan.hardware import CHIPS, GB
-from tools.plan.profile import Cost, Profile, Sizes, StageCosts
+from .hardware import CHIPS, GB
+from .profile import Cost, Profile, Sizes, StageCosts
 
 BF16_BYTES = 2
 FRAMES_PER_LATENT = 4
@@ -21,7 +21,7 @@ HISTORY_LATENTS = 6
 LATENT_CHANNELS = 16
 UTILISATION = 0.1464
 """Share of the H100's dense bf16 rate, fitted on one figure: 64.52 FPS of the 1.3B model on four H100s at 512x512 with
-one denoise step. `tools.plan.article` fits it again, and predicts the other figures with it."""
+one denoise step. `nextframe.tools.lab.plan.article` fits it again, and predicts the other figures with it."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from model.stage_layout import Interval, StageLayout
-from tools.plan.hardware import Device
-from tools.plan.layout import Layout, memory_bytes
-from tools.plan.planner import Answer
-from tools.plan.predict import Goal, Plan, Request
+from ...model.stages.layout import Interval, StageLayout
+from .hardware import Device
+from .layout import Layout, memory_bytes
+from .planner import Answer
+from .predict import Goal, Plan, Request
 
 SCHEMA = "nextframe.plan/1"
 HEADINGS = ("mode", "layout", "sessions", "rows", "FPS each", "FPS all", "ms", "late", "GB")

@@ -1,1 +1,1 @@
-"""The report for people: a session's JSON as one HTML page. `tools.report.page` is the way in."""
+"""The report for people: a session's JSON as one HTML page. `nextframe.tools.report.page` is the way in."""

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tools.report import words
-from tools.report.document import Report
-from tools.report.figures import stage_class, stages_of
-from tools.report.words import THIN_SPACE, shown
+from . import words
+from .document import Report
+from .figures import stage_class, stages_of
+from .words import THIN_SPACE, shown
 
 
 @dataclass(frozen=True)

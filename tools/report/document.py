@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from runtime.core import NextframeError
-from runtime.report import SCHEMA
+from ...runtime.core import NextframeError
+from ...runtime.observe.report import SCHEMA
 
 SHOWN_PROBLEMS = 6
 """A file that is wrong throughout is not made clearer by a hundred lines."""

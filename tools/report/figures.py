@@ -14,9 +14,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from tools.report.document import Report, Series
-from tools.report.svg import Drawing, Scale, dots_path, line_path, px, round_ticks, stairs_path
-from tools.report.words import shown
+from ..pages.svg import Drawing, Scale, dots_path, line_path, px, round_ticks, stairs_path
+from .document import Report, Series
+from .words import shown
 
 STAGE_ORDER = ("condition", "denoise", "decode", "present", "commit")
 """In the order they run, so that a stack reads from release upward."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from tools.report.document import Report, Series
-from tools.report.figures import RIGHT_PX, top_ms
-from tools.report.svg import Drawing, Scale, px, round_step, round_ticks
-from tools.report.words import shown
+from ..pages.svg import Drawing, Scale, px, round_step, round_ticks
+from .document import Report, Series
+from .figures import RIGHT_PX, top_ms
+from .words import shown
 
 WIDTH_PX, LEFT_PX, PLOT_PX, LINE_PX = 520, 46, 214, 17
 TICKS_ACROSS = 6

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tools.report import words
-from tools.report.document import MissedTick, Report
-from tools.report.figures import stages_of
-from tools.report.words import THIN_SPACE, shown
+from . import words
+from .document import MissedTick, Report
+from .figures import stages_of
+from .words import THIN_SPACE, shown
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from runtime.core import NextframeError
-from runtime.metrics import DEFINITIONS
-from tools.report import content, figures, histogram, misses, words
-from tools.report.document import Report, absent_parts, check_report, read_report
+from ...runtime.core import NextframeError
+from ...runtime.observe.metrics import DEFINITIONS
+from . import content, figures, histogram, misses, words
+from .document import Report, absent_parts, check_report, read_report
 
 __all__ = ["read_report", "render_page", "write_page"]
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.grid_generator import GridGenerator
-from tools.train.clips import condition_names
-from tools.train.controls import Controls
-from tools.train.evaluate import HeldOut, free_run
+from ...model.generator.grid_generator import GridGenerator
+from .data.clips import condition_names
+from .data.controls import Controls
+from .evaluate import HeldOut, free_run
 
 MOST_ROWS = 8
 SHOWN = (3, 7, 15, 23)

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.frames import FrameTokenizer
-from model.grid import GridDynamics
-from model.grid_generator import GridGenerator
-from tools.circuit.measures import WINDOW, ssim
-from tools.train.clips import Clips
+from ...model.dynamics.grid import GridDynamics
+from ...model.generator.grid_generator import GridGenerator
+from ...model.tokenizers.frames import FrameTokenizer
+from ...worlds.recipe.measures import WINDOW, ssim
+from .data.clips import Clips
 
 MOVING_LEVELS = 8
 SHOWN = (1, 2, 4, 8, 16, 32)

@@ -18,19 +18,20 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model.frames import FrameTokenizer
-from model.grid import GridDynamics
-from tools.train.checkpoint import write_json
-from tools.train.clips import Source
-from tools.train.controls import keys_of
-from worlds.pixels import DYNAMICS, SEEDS, TOKENIZER
+from ...model.dynamics.grid import GridDynamics
+from ...model.tokenizers.frames import FrameTokenizer
+from ...worlds.neural.pixels import DYNAMICS, SEEDS, TOKENIZER
+from .data.clips import Source
+from .data.controls import keys_of
+from .learn.checkpoint import write_json
 
 MAX_FILE_BYTES = 15 << 20
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Everything a world folder is made of. `figures`: from `tools.train.evaluate`. `story`: facts for the card."""
+    """Everything a world folder is made of. `figures`: from `nextframe.tools.train.evaluate`. `story`: facts for the
+    card."""
 
     tokenizer: FrameTokenizer
     dynamics: GridDynamics

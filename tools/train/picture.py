@@ -1,4 +1,5 @@
-"""An animated picture of a trained world under a script: `python -m tools.train.picture WORLD --script F --to F.webp`.
+"""An animated picture of a trained world under a script: `python -m nextframe.tools.train.picture WORLD --script F --to
+F.webp`.
 
 Owns nothing but the order: the world plays as in `nextframe run`, with its best quality, and every tick is a picture.
 """
@@ -9,11 +10,11 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from controllers.scripted import ScriptedController, load_script
-from runtime.core import Frame, TickPlan
-from runtime.registry import find_world, load_world
-from runtime.startup import prepare_torch
-from runtime.video import write_animation
+from ...controllers.scripted import ScriptedController, load_script
+from ...runtime.core import Frame, TickPlan
+from ...runtime.display.video import write_animation
+from ...runtime.session.registry import find_world, load_world
+from ...runtime.session.startup import prepare_torch
 
 
 def played(name: str, script: Path, ticks: int, seed: int) -> Iterator[Frame]:
@@ -28,7 +29,7 @@ def played(name: str, script: Path, ticks: int, seed: int) -> Iterator[Frame]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.train.picture", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nextframe.tools.train.picture", description=__doc__)
     parser.add_argument("world", help="a world's name or folder")
     parser.add_argument("--script", type=Path, required=True)
     parser.add_argument("--to", type=Path, required=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.train.budget import WORK, Plan
-from tools.train.part import Part
+from .budget import WORK, Plan
+from .part import Part
 
 
 @dataclass(frozen=True)

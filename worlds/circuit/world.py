@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.dynamics import Dynamics, DynamicsConfig, RestRule
-from model.generator import Generator
-from model.graphs import CudaGraphs, GraphedGenerator
-from model.tokenizer import POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
-from runtime.core import Clock, WorldInfo
-from worlds.neural import NeuralWorld
-from worlds.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
+from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
+from ...model.generator.graphs import CudaGraphs, GraphedGenerator
+from ...model.generator.ticks import Generator
+from ...model.tokenizers.scenes.still import POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
+from ...runtime.core import Clock, WorldInfo
+from ..neural.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
+from ..neural.world import NeuralWorld
 
 if TYPE_CHECKING:
-    from worlds.staged import StagedParts
+    from ..neural.staged import StagedParts
 
 __all__ = [
     "DYNAMICS", "SEEDS", "TOKENIZER", "build", "dynamics_config", "fresh_tokenizer", "load_networks", "load_seeds",

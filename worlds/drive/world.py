@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from model.chase import (
+from ...model.dynamics.places import PlaneConfig
+from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
+from ...model.generator.ticks import Generator
+from ...model.tokenizers.scenes.chase import (
     MOOD_DIM,
     POSITION_SCALE_M,
     SCENE_DIM,
@@ -17,16 +20,13 @@ from model.chase import (
     SPEED_SCALE,
     ChaseTokenizer,
 )
-from model.dynamics import Dynamics, DynamicsConfig, RestRule
-from model.generator import Generator
-from model.places import PlaneConfig
-from runtime.core import Clock, WorldInfo
-from worlds.drive.track import HEIGHT_M, WIDTH_M
-from worlds.neural import NeuralWorld
-from worlds.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
+from ...runtime.core import Clock, WorldInfo
+from ..neural.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
+from ..neural.world import NeuralWorld
+from .teacher.track import HEIGHT_M, WIDTH_M
 
 if TYPE_CHECKING:
-    from worlds.staged import StagedParts
+    from ..neural.staged import StagedParts
 
 __all__ = [
     "DYNAMICS", "SEEDS", "TOKENIZER", "build", "dynamics_config", "load_networks", "load_seeds", "new_generator",

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from model.dynamics import Dynamics, DynamicsConfig, RestRule
-from model.generator import Generator
-from model.place_rays import ViewConfig
-from model.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
-from model.places import PlaneConfig
-from runtime.core import Clock, WorldInfo
-from worlds.freedoom.plan import CELL_UNITS, LAMPS, load_grid
-from worlds.freedoom.walk import FRICTION, Walkers
-from worlds.neural import NeuralWorld
-from worlds.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, parts, weights_sha256
+from ...model.dynamics.places import PlaneConfig
+from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
+from ...model.generator.ticks import Generator
+from ...model.tokenizers.scenes.place_rays import ViewConfig
+from ...model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
+from ...runtime.core import Clock, WorldInfo
+from ..neural.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, parts, weights_sha256
+from ..neural.world import NeuralWorld
+from .teacher.plan import CELL_UNITS, LAMPS, load_grid
+from .teacher.walk import FRICTION, Walkers
 
 if TYPE_CHECKING:
-    from worlds.staged import StagedParts
+    from ..neural.staged import StagedParts
 
 __all__ = [
     "DYNAMICS", "SEEDS", "TOKENIZER", "build", "dynamics_config", "fresh_tokenizer", "latents_of", "load_networks",

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.core import (
+from ...runtime.core import (
     Action,
     ActionSpace,
     Clock,

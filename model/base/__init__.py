@@ -1,0 +1,1 @@
+"""Checkpoints, devices and addressed noise: what every network stands on."""

@@ -1,0 +1,1 @@
+"""Several sessions as rows of one pass."""

@@ -1,0 +1,1 @@
+"""Watches latent statistics of a long session, and what may be done about drift."""

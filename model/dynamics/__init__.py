@@ -1,0 +1,1 @@
+"""Networks that predict the next latent: slots, grids, and the places they read."""

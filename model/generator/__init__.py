@@ -1,0 +1,1 @@
+"""A tick as a job of denoise steps over a memory: kernel, graphs, overlap, guards."""

@@ -1,0 +1,230 @@
+"""A tick as recorded launches: captured once per denoise step, then replayed with new numbers in the same places.
+
+A tick of a small network is hundreds of tiny operations, and starting each from Python costs more than the arithmetic.
+A CUDA graph starts all of them at once. What is captured may not wait for the device, copy from the host, or move a
+tensor: everything that changes from tick to tick is written into buffers whose addresses never do (`FixedPast` reads
+the memory that way). Owns those buffers and what is captured; `Recorder` is what does it, so that the same code runs
+where there are no graphs. See "Accelerating PyTorch with CUDA Graphs", PyTorch, 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, cast
+
+import torch
+from torch import Tensor
+
+from ..dynamics.slots import Block, Dynamics, Known
+from ..memory.past import Past
+from ..memory.rolling import MemorySpec
+from ..tokenizers.scenes.still import SlotTokenizer
+from .ticks import Generator, LevelGates
+
+Work: TypeAlias = Callable[[], None]
+Predict: TypeAlias = Callable[[Tensor, Tensor, Known, LevelGates, Past], Tensor]
+
+
+class Recorder(Protocol):
+    def capture(self, work: Work) -> Work:
+        """Run `work` until it is warm, record it, and return what repeats the record.
+
+        `work` reads and writes tensors that stay where they are; a second run must do no harm.
+        """
+        ...
+
+
+class CudaGraphs:
+    """One CUDA graph per piece of work, each with memory of its own, so that they may run side by side.
+
+    `warm_ups`: runs before the capture, on a stream of their own as CUDA asks, so that libraries have allocated their
+    workspaces and compilers have compiled.
+    """
+
+    def __init__(self, device: torch.device | str = "cuda", warm_ups: int = 3) -> None:
+        self._device = torch.device(device)
+        self._warm_ups = warm_ups
+
+    def capture(self, work: Work) -> Work:
+        with torch.cuda.device(self._device):
+            warming = torch.cuda.Stream()
+            warming.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(warming):
+                for _ in range(self._warm_ups):
+                    work()
+            torch.cuda.current_stream().wait_stream(warming)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                work()
+        return cast(Work, graph.replay)
+
+
+class NoGraphs:
+    """Repeats the work itself: for devices without graphs, and to compare with."""
+
+    def capture(self, work: Work) -> Work:
+        work()
+        return work
+
+
+class Room:
+    """The buffers that numbers enter and leave by: `(rows, latent_dim)`, the condition `(rows, condition_dim)`."""
+
+    def __init__(self, like: Tensor, condition_dim: int) -> None:
+        self.condition = torch.zeros(len(like), condition_dim, device=like.device)
+        names = ("noise", "noisy", "estimate", "first", "last", "before", "latent", "committed", "drawn")
+        self.noise, self.noisy, self.estimate, self.first, self.last, self.before, *rest = (
+            torch.zeros_like(like) for _ in names
+        )
+        self.latent, self.committed, self.drawn = rest
+
+
+class GraphedJob:
+    """As `DenoiseJob`, by replays. One at a time: starting another ends it."""
+
+    def __init__(self, generator: GraphedGenerator, steps: int) -> None:
+        self._generator = generator
+        self._steps = steps
+        self.steps_done = 0
+
+    @property
+    def can_step(self) -> bool:
+        return self.steps_done < self._steps
+
+    def step(self) -> None:
+        self._generator.replay_step(self, self.steps_done)
+        self.steps_done += 1
+
+    def finish(self) -> Tensor:
+        assert self.steps_done > 0, "finish() needs at least one step()"
+        return self._generator.estimate_of(self)
+
+
+class GraphedGenerator(Generator):
+    """A `Generator` whose tick is captured at its first use: begin, each denoise step, decode, commit.
+
+    The same operations on the same numbers as `Generator(fixed_shape=True)`, so the same bits. `predict`: another way
+    to compute `Generator.predict`, a compiled one say.
+    """
+
+    def __init__(
+        self,
+        tokenizer: SlotTokenizer,
+        dynamics: Dynamics,
+        recorder: Recorder,
+        rows: int = 1,
+        window: int | None = None,
+        *,
+        memory_spec: MemorySpec | None = None,
+        predict: Callable[[Predict], Predict] | None = None,
+    ) -> None:
+        super().__init__(tokenizer, dynamics, rows, window, memory_spec=memory_spec, fixed_shape=True)
+        self._recorder = recorder
+        self._predict = predict(self.predict) if predict else self.predict
+        self._room = Room(self.last, self.config.condition_dim)
+        self._captured: dict[str, Work] = {}
+        self._job: GraphedJob | None = None
+        self._begun: Tensor | None = None
+        self._level_gates: list[LevelGates] = []
+        self._known_of_tick: Known | None = None
+        self._frames: Tensor | None = None
+        self._written: tuple[Tensor, Tensor] | None = None
+
+    # --- what a session calls -------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def start(self, condition: Tensor, seed: int, steps: int) -> Any:
+        self._room.noise.copy_(self.noise(seed))
+        self._begin_with(condition)
+        self._job = GraphedJob(self, steps)
+        return self._job
+
+    @torch.inference_mode()
+    def decode(self, latent: Tensor) -> Tensor:
+        self._room.drawn.copy_(latent)
+        self._replay("decode", self._decode)
+        assert self._frames is not None
+        return self._frames.clone()
+
+    @torch.inference_mode()
+    def commit(self, latent: Tensor, condition: Tensor) -> None:
+        if self._begun is not condition:
+            self._begin_with(condition)
+        self._room.latent.copy_(latent)
+        self._replay("commit", self._commit)
+        assert self._written is not None
+        self.memory.write(*self._written)
+        self.before, self.last = self.last, self._room.committed.clone()
+        self.tick += 1
+        self._begun = self._job = None
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        self._begun = self._job = None
+        super().restore(snapshot)
+
+    @torch.inference_mode()
+    def replay_step(self, job: GraphedJob, step: int) -> None:
+        assert job is self._job, "a job of a tick that is over, or that another start has ended"
+        self._replay(f"step {step}", lambda: self._step(step))
+
+    @torch.inference_mode()
+    def estimate_of(self, job: GraphedJob) -> Tensor:
+        assert job is self._job, "a job of a tick that is over, or that another start has ended"
+        return self._room.estimate.clone()
+
+    # --- what is captured -----------------------------------------------------------------------------------------
+
+    def _begin_with(self, condition: Tensor) -> None:
+        room = self._room
+        room.condition.copy_(condition)
+        room.last.copy_(self.last)
+        room.before.copy_(self.last if self.window == 1 else self.before)
+        self._replay("begin", self._begin)
+        self._begun = condition
+
+    def _replay(self, name: str, work: Work) -> None:
+        if name not in self._captured:
+            kept = [(part, part.clone()) for part in vars(self._room).values()]
+            self._captured[name] = self._recorder.capture(work)
+            for part, before in kept:  # the runs before the capture have moved them on
+                part.copy_(before)
+        self._captured[name]()
+
+    def _begin(self) -> None:
+        room = self._room
+        self._level_gates = self.gates_at(room.condition, self.config.taus)
+        self._known_of_tick = self.dynamics.known(room.last, room.before, room.condition)
+        self.read_memory()
+        room.noisy.copy_(room.noise)
+        room.estimate.zero_()
+
+    def _step(self, step: int) -> None:
+        room, taus = self._room, (*self.config.taus, 1.0)
+        assert self._known_of_tick is not None
+        gates, past = self._level_gates[step], self._past
+        estimate = self._predict(room.noisy, room.estimate, self._known_of_tick, gates, past)
+        if step == 0:
+            room.first.copy_(estimate)
+        estimate = self.tokenizer.with_presence(estimate, room.first)
+        room.noisy.add_((estimate - room.noisy) * ((taus[step + 1] - taus[step]) / (1 - taus[step])))
+        room.estimate.copy_(estimate)
+
+    def _decode(self) -> None:
+        self._frames = self.tokenizer.decode(self._room.drawn)
+
+    def _commit(self) -> None:
+        room = self._room
+        latent = self.tokenizer.canonical(room.latent)
+        x = self.dynamics.clean_tokens(latent, latent if self.window == 1 else room.last)
+        gates, keys, values = self._level_gates[-1], [], []
+        for layer, block in enumerate(self.dynamics.blocks):
+            x, k, v = self._block(cast(Block, block), layer, x, gates[layer], self._past)
+            keys.append(k)
+            values.append(v)
+        self._written = torch.stack(keys), torch.stack(values)
+        room.committed.copy_(latent)
+
+    @property
+    def _past(self) -> Past:
+        assert self._fixed_past is not None
+        return self._fixed_past.at()

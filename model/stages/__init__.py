@@ -1,0 +1,1 @@
+"""A generator whose layers run in several processes."""

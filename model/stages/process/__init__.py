@@ -1,0 +1,1 @@
+"""The processes behind stages: starting, watching, carrying tensors."""

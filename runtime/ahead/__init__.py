@@ -1,0 +1,1 @@
+"""Beginning a tick on guessed input."""

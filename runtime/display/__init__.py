@@ -1,0 +1,1 @@
+"""Where frames go: window, HUD, video, or nowhere."""

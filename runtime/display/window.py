@@ -1,0 +1,318 @@
+"""The desktop window: an OpenGL surface, and the events of keyboard, mouse and gamepads put into the input latch.
+
+Owns everything SDL: the window, control names, text entry, gamepad hot-plug, focus. Apart from fonts in
+`nextframe.runtime.display.hud` it is the only module that imports pygame. Knows nothing about worlds, ticks, bindings
+or what is drawn.
+
+Use it on one thread only, the one that made it (SDL's rule). Event times are the time `pump` took the event.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the banner would spoil output meant for other programs
+
+import pygame  # after the line above
+
+from ..core import Clock, DisplayError, MonotonicClock
+from ..tick.latch import InputLatch
+
+PROMPT_COMMAND = "prompt"
+"""The command that opens text entry. It comes back as `prompt:<text>` when Enter is pressed."""
+DEFAULT_TEXT_CONTROL = "key:t"
+DESKTOP_SHARE = 2 / 3
+UNSEEN_DRIVERS = frozenset({"offscreen", "dummy", "evdev"})
+"""SDL video drivers that open a 'window' nobody can see: reported as no display rather than played to no one."""
+
+HELD_COMMANDS = ("rewind",)
+"""Commands that last as long as their key: its release comes as `RELEASED + command`."""
+RELEASED = "release:"
+PUNCTUATION = {
+    ".": "period", ",": "comma", ";": "semicolon", "'": "quote", "`": "backquote", "/": "slash", "\\": "backslash",
+    "-": "minus", "=": "equals", "+": "plus", "*": "asterisk", "[": "left_bracket", "]": "right_bracket",
+    "<": "less", ">": "greater", "#": "hash",
+}  # fmt: skip
+MOUSE_BUTTONS = {1: "mouse:left", 2: "mouse:middle", 3: "mouse:right", 6: "mouse:x1", 7: "mouse:x2"}
+"""SDL's numbers; 4 and 5 are old-style wheel clicks, which arrive as `mouse:wheel` instead."""
+PAD_BUTTONS = (
+    "a", "b", "x", "y", "back", "guide", "start", "left_stick", "right_stick", "left_shoulder", "right_shoulder",
+    "dpad_up", "dpad_down", "dpad_left", "dpad_right",
+)  # fmt: skip
+PAD_AXES = ("left_x", "left_y", "right_x", "right_y", "left_trigger", "right_trigger")
+PAD_AXIS_MAX = 32767
+
+
+def key_control(key: int) -> str:
+    """The control name of a pygame key code: `key:w`, `key:left`, `key:period`, `key:keypad_plus`; "" if unknown."""
+    name = pygame.key.name(key) or pygame.key.name(key, use_compat=False).lower()
+    if not name:
+        return ""
+    prefix = ""
+    if len(name) > 2 and name[0] == "[" and name[-1] == "]":  # pygame writes keypad keys as [1] and [+]
+        prefix, name = "keypad_", name[1:-1]
+    return "key:" + prefix + PUNCTUATION.get(name, name).replace(" ", "_")
+
+
+def integer_scale(desktop_px: tuple[int, int], frame_px: tuple[int, int]) -> int:
+    """The largest whole scale at which the frame fits in about two thirds of the desktop; at least 1."""
+    return max(1, min(int(d * DESKTOP_SHARE) // f for d, f in zip(desktop_px, frame_px, strict=True)))
+
+
+class Window:
+    """A resizable window with a current OpenGL 3.3 core context.
+
+    `frame_size_px` is (width, height); `scale` multiplies it (None: what fits about two thirds of the desktop).
+    `commands` maps control names to command names ("key:p" -> "pause"): such controls never reach the latch. Key T
+    opens text entry unless `commands` gives `key:t` another meaning. Raises DisplayError if no window can be opened.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        frame_size_px: tuple[int, int],
+        *,
+        latch: InputLatch,
+        commands: Mapping[str, str],
+        vsync: bool = True,
+        scale: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._latch = latch
+        self._commands = {DEFAULT_TEXT_CONTROL: PROMPT_COMMAND, **commands}
+        self._clock = clock or MonotonicClock()
+        self._text: str | None = None
+        self._max_text_chars = 0
+        self._triggered: list[str] = []
+        self._held_commands: list[str] = []
+        self._open = True
+        self.vsync = _open_window(title, frame_size_px, vsync, scale)
+        self._pads = _Pads(latch)
+        pygame.key.stop_text_input()  # otherwise the key that opens the prompt is also its first letter
+        self._handlers: dict[int, Callable[[Any], None]] = {
+            pygame.QUIT: lambda event: self._triggered.append("quit"),
+            pygame.KEYDOWN: self._on_key_down,
+            pygame.KEYUP: lambda event: self._release(key_control(event.key)),
+            pygame.TEXTINPUT: self._on_text,
+            pygame.MOUSEBUTTONDOWN: lambda event: self._press(MOUSE_BUTTONS.get(event.button, "")),
+            pygame.MOUSEBUTTONUP: lambda event: self._release(MOUSE_BUTTONS.get(event.button, "")),
+            pygame.MOUSEMOTION: self._on_mouse_motion,
+            pygame.MOUSEWHEEL: lambda event: self._move("mouse:wheel", float(event.y)),
+            pygame.WINDOWFOCUSLOST: lambda event: self._let_go(),
+            pygame.WINDOWMINIMIZED: lambda event: self._let_go(),
+            pygame.CONTROLLERBUTTONDOWN: lambda event: self._press(_pad_button(event.button)),
+            pygame.CONTROLLERBUTTONUP: lambda event: self._release(_pad_button(event.button)),
+            pygame.CONTROLLERAXISMOTION: self._on_pad_axis,
+            pygame.CONTROLLERDEVICEADDED: lambda event: self._pads.add(event.device_index),
+            pygame.CONTROLLERDEVICEREMOVED: lambda event: self._pads.remove(event.instance_id),
+        }
+
+    # --- events ---------------------------------------------------------------------------------------------
+
+    def pump(self) -> list[str]:
+        """Move all waiting events into the latch. Returns the commands triggered, in order, "quit" included."""
+        for event in pygame.event.get():
+            handler = self._handlers.get(event.type)
+            if handler is not None:
+                handler(event)
+        triggered, self._triggered = self._triggered, []
+        return triggered
+
+    def _press(self, control: str) -> None:
+        command = self._commands.get(control)
+        if command == PROMPT_COMMAND:
+            self.begin_text()
+        elif command is not None:
+            self._triggered.append(command)
+            if command in HELD_COMMANDS:
+                self._held_commands.append(command)
+        elif control:
+            self._latch.press(control, self._clock.now_ns())
+
+    def _release(self, control: str) -> None:
+        command = self._commands.get(control)
+        if command in self._held_commands:
+            self._held_commands.remove(command)
+            self._triggered.append(RELEASED + command)
+        elif control and command is None:
+            self._latch.release(control, self._clock.now_ns())
+
+    def _let_go(self) -> None:
+        """Of everything: what is released while the window is not looking is never told."""
+        self._latch.release_all()
+        self._triggered += [RELEASED + command for command in self._held_commands]
+        self._held_commands = []
+
+    def _move(self, axis: str, value: float) -> None:
+        self._latch.move(axis, value, self._clock.now_ns())
+
+    def _on_mouse_motion(self, event: Any) -> None:
+        for axis, pixels in zip(("mouse:dx", "mouse:dy"), event.rel, strict=True):
+            if pixels:
+                self._move(axis, float(pixels))
+
+    def _on_pad_axis(self, event: Any) -> None:
+        if event.axis < len(PAD_AXES):
+            self._move("pad:" + PAD_AXES[event.axis], max(-1.0, event.value / PAD_AXIS_MAX))
+
+    # --- text entry -----------------------------------------------------------------------------------------
+
+    @property
+    def text_being_typed(self) -> str | None:
+        """What stands in the prompt line, or None when it is closed."""
+        return self._text
+
+    def begin_text(self, initial: str = "", *, max_chars: int = 120) -> None:
+        """Open the prompt line: keys type until Enter (command `prompt:<text>`) or Escape. Held keys are let go."""
+        self._latch.release_all("key:")
+        self._text = initial[:max_chars]
+        self._max_text_chars = max_chars
+        pygame.key.start_text_input()
+        pygame.key.set_repeat(400, 40)  # so that holding Backspace deletes; ms
+
+    def _end_text(self) -> None:
+        self._text = None
+        pygame.key.stop_text_input()
+        pygame.key.set_repeat()
+
+    def _on_key_down(self, event: Any) -> None:
+        if self._text is None:
+            self._press(key_control(event.key))
+        elif event.key == pygame.K_ESCAPE:
+            self._end_text()
+        elif event.key == pygame.K_BACKSPACE:
+            self._text = self._text[:-1]
+        elif event.key in (pygame.K_RETURN, pygame.K_KP_ENTER):
+            if self._text.strip():
+                self._triggered.append(f"{PROMPT_COMMAND}:{self._text.strip()}")
+            self._end_text()
+
+    def _on_text(self, event: Any) -> None:
+        if self._text is not None and event.text.isprintable():
+            self._text = (self._text + event.text)[: self._max_text_chars]
+
+    # --- surface --------------------------------------------------------------------------------------------
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) of the drawable now; the user may change it at any time, down to nothing."""
+        width, height = pygame.display.get_window_size()
+        return width, height
+
+    def flip(self) -> None:
+        """Show what was drawn. With vsync this may wait for the screen."""
+        pygame.display.flip()
+
+    def capture_mouse(self, captured: bool) -> None:
+        """Hide and hold the pointer, so that relative motion never runs into the screen's edge."""
+        pygame.event.set_grab(captured)
+        pygame.mouse.set_visible(not captured)
+
+    def close(self) -> None:
+        """Let go of all controls and close the window. A second call does nothing."""
+        if self._open:
+            self._open = False
+            self._latch.release_all()
+            self._pads.close()
+            pygame.display.quit()
+
+    def __enter__(self) -> Window:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Pads:
+    """Gamepads through SDL's game-controller layer. Where that is missing there are no pads, and no error.
+
+    All pads feed the same `pad:` controls. Unplugging one lets go of them, so nothing stays stuck.
+    """
+
+    def __init__(self, latch: InputLatch) -> None:
+        self._latch = latch
+        self._opened: dict[int, Any] = {}
+        self._layer: Any = None
+        try:
+            from pygame._sdl2 import controller  # an underscore module: it may be absent in another build
+
+            pygame.joystick.init()
+            controller.init()
+        except (ImportError, pygame.error):
+            return
+        self._layer = controller
+
+    def add(self, device_index: int) -> None:
+        if self._layer is None:
+            return
+        try:
+            pad = self._layer.Controller(device_index)
+            self._opened[pad.as_joystick().get_instance_id()] = pad
+        except pygame.error:  # gone again before we looked, or a device without a known layout
+            return
+
+    def remove(self, instance_id: int) -> None:
+        self._opened.pop(instance_id, None)
+        self._latch.release_all("pad:")
+
+    def close(self) -> None:
+        self._opened.clear()
+        if self._layer is not None:
+            self._layer.quit()
+            pygame.joystick.quit()
+            self._layer = None
+
+
+def _pad_button(number: int) -> str:
+    return "pad:" + PAD_BUTTONS[number] if number < len(PAD_BUTTONS) else ""
+
+
+def _open_window(title: str, frame_size_px: tuple[int, int], vsync: bool, scale: int | None) -> bool:
+    """Open the window; returns whether it waits for vertical sync, which a driver may refuse."""
+    try:
+        pygame.display.init()
+        if pygame.display.get_driver() in UNSEEN_DRIVERS:
+            raise _no_display(f"SDL offers only its '{pygame.display.get_driver()}' driver")
+        for attribute, value in (
+            (pygame.GL_CONTEXT_MAJOR_VERSION, 3),
+            (pygame.GL_CONTEXT_MINOR_VERSION, 3),
+            (pygame.GL_CONTEXT_PROFILE_MASK, pygame.GL_CONTEXT_PROFILE_CORE),
+            (pygame.GL_CONTEXT_FLAGS, pygame.GL_CONTEXT_FORWARD_COMPATIBLE_FLAG),  # macOS gives no core profile without
+        ):
+            pygame.display.gl_set_attribute(attribute, value)
+        scale = scale or integer_scale(pygame.display.get_desktop_sizes()[0], frame_size_px)
+        size_px = (frame_size_px[0] * scale, frame_size_px[1] * scale)
+        vsync = _set_mode(size_px, vsync)
+        pygame.display.set_caption(title)
+        return vsync
+    except pygame.error as error:
+        pygame.display.quit()
+        raise _no_display(f"SDL says '{error}'") from error
+    except DisplayError:
+        pygame.display.quit()
+        raise
+
+
+def _set_mode(size_px: tuple[int, int], vsync: bool) -> bool:
+    flags = pygame.OPENGL | pygame.DOUBLEBUF | pygame.RESIZABLE
+    if vsync:
+        try:
+            pygame.display.set_mode(size_px, flags, vsync=1)
+        except pygame.error:  # no vertical sync here (virtual and remote displays): the loop's clock paces alone
+            vsync = False
+    if not vsync:
+        pygame.display.set_mode(size_px, flags, vsync=0)
+    return vsync
+
+
+def _no_display(got: str) -> DisplayError:
+    shown = " ".join(f"{name}={os.environ.get(name, '(unset)')}" for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return DisplayError(
+        f"cannot open a window: expected a desktop with OpenGL 3.3, got none ({got}; {shown}); "
+        "start it from a desktop session, or run headless with `nextframe run`"
+    )

@@ -1,0 +1,1 @@
+"""How many denoise steps fit into a tick."""

@@ -1,0 +1,1 @@
+"""Synthetic load on a world: shapes of extra cost, for deadline tests."""

@@ -1,0 +1,1 @@
+"""Telemetry, metrics, causes of misses, traces and the report."""

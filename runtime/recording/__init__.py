@@ -1,0 +1,1 @@
+"""`.nfr` recordings: format, writer, reader, verification, differences."""

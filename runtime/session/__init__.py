@@ -1,0 +1,1 @@
+"""The composition root: puts worlds, loop, controllers, displays and instruments together."""

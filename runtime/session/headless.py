@@ -1,0 +1,198 @@
+"""A headless session: world, controller, governor, recorder and loop put together, and what it leaves on disk.
+
+Owns the composition and the artefacts (video, contact sheet, report, recording), and that Ctrl-C ends a session with
+all of them written. Knows nothing of windows. Part of the composition root.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..core import Clock, FixedClock, MonotonicClock
+from ..display.album import Album, AlbumOptions, Pictures
+from ..display.gl import NullDisplay
+from ..governor.state import governor_state, restore_governor
+from ..load.world import parse_load
+from ..loop import Loop, period_ns
+from ..tick.controls import SessionControls
+from ..tick.heap import settled_heap
+from ..timeline.saves import default_folder, load_slot, save_slot, saved_state
+from .choices import (
+    check_recording_path,
+    deadline_of,
+    make_controller,
+    make_recorder,
+    quality_choice,
+    write_report,
+)
+from .instruments import InstrumentOptions, Instruments
+from .parts.ahead import AheadPart
+from .parts.device import placement
+from .parts.drift import DriftPart, drift_choice
+from .parts.guards import GuardPart
+from .parts.stages import stages_report
+from .startup import StartUp, check_folder, open_world, patience
+from .terminal import OnEveryTick, Signals, progress_bar
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """What `nextframe run` was asked for. Exactly one of `script`, `bot` and `idle` is set.
+
+    `quality`: adaptive, fixed:STEPS or trace:FILE; `steps` is short for fixed. `load`: cost to put into every tick,
+    as `nextframe.runtime.load.text` reads it. `ahead`: begin ticks on guessed input while waiting.
+    `stages`, `processes`: over several processes, see `nextframe.runtime.session.parts.stages`. `device`: see
+    `nextframe.runtime.session.parts.device`. `drift`: off, log, renoise or reanchor; log where there is a drift bank
+    when not given.
+    """
+
+    world: str
+    ticks: int
+    script: str | None = None
+    bot: str | None = None
+    idle: bool = False
+    clock: Literal["real", "fixed"] = "real"
+    deadline_ms: float | None = None
+    steps: int | None = None
+    seed: int = 0
+    prompt: str | None = None
+    side_by_side: bool = False
+    record: Path | None = None
+    overwrite: bool = False
+    video: Path | None = None
+    contact_sheet: Path | None = None
+    report: Path | None = None
+    out: Path = Path("out")
+    pictures: bool = True
+    warmup_ticks: int = 0
+    quality: str | None = None
+    load: str | None = None
+    trace: Path | None = None
+    metrics_port: int | None = None
+    saves: Path | None = None
+    load_slot: str | None = None
+    save_slot: str | None = None
+    ahead: bool = False
+    drift: str | None = None
+    stages: str | None = None
+    processes: int | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The report, where the artefacts are, and whether the session was stopped before its end."""
+
+    report: dict[str, Any]
+    written: dict[str, Path]
+    interrupted: bool
+
+
+def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
+    """Run a headless session to its end, or until Ctrl-C, and write what it leaves. Cheap mistakes are found first."""
+    found = check_folder(options.world, side_by_side=options.side_by_side)
+    controller = make_controller(options, found)
+    quality = quality_choice(options.quality, options.steps, found.spec.ladder, timeless=options.clock == "fixed")
+    drift_action, place = (
+        drift_choice(options.drift, found, side_by_side=options.side_by_side),
+        placement(options, found, side_by_side=options.side_by_side),
+    )
+    shape = None if options.load is None else parse_load(options.load)
+    check_recording_path(options.record, overwrite=options.overwrite)
+    clock: Clock = FixedClock() if options.clock == "fixed" else MonotonicClock()
+    controls, deadline_ns = SessionControls(), deadline_of(found, options.deadline_ms)
+    watched = InstrumentOptions(
+        options.clock == "real", options.warmup_ticks, options.trace, options.out, options.metrics_port
+    )
+    tick_period_ns = period_ns(found.spec.tick_hz)
+    with ExitStack() as stack:
+        instruments = stack.enter_context(
+            Instruments(watched, found.name, controls, tick_period_ns=tick_period_ns, deadline_ns=deadline_ns)
+        )
+        if instruments.metrics_url:
+            print(f"metrics: {instruments.metrics_url}")
+        with patience(f"loading {found.name}"):
+            opened = open_world(
+                found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, drift=drift_action,
+                stages=place.stages, device=place.device,
+            )  # fmt: skip
+        stack.callback(opened.world.close)
+        drift, guard = (
+            DriftPart(opened.world, opened.monitor, opened.drift),
+            GuardPart(controls, lambda text: print(f"nextframe: {text}", file=sys.stderr)),
+        )
+        governor = quality.governor(
+            opened.info.ladder, clock, tick_deadline_ns=deadline_ns, tick_period_ns=int(tick_period_ns)
+        )
+        saves, first_tick = options.saves or default_folder(), 0
+        if options.load_slot is not None:
+            state = load_slot(saves, options.load_slot, opened.info)
+            opened.world.restore(state.snapshot)
+            restore_governor(governor, state.governor)
+            first_tick = state.tick
+        ahead = AheadPart(
+            opened.world,
+            clock,
+            wanted=options.ahead,
+            shape=shape,
+            ceiling=(lambda: opened.info.ladder[-1]) if quality.kind == "adaptive" else None,
+            warmup_ticks=options.warmup_ticks,
+        )
+        recorder = make_recorder(
+            options.record,
+            opened,
+            options.seed,
+            overwrite=options.overwrite,
+            live=watched.live,
+            initial_snapshot=None if options.load_slot is None else opened.world.snapshot(),
+        )
+        stack.callback(recorder.close)
+        album = Album(
+            AlbumOptions(options.out, options.pictures, options.video, options.contact_sheet, watched.live),
+            opened.info,
+            stack,
+        )
+        signals = stack.enter_context(Signals())
+        advance = stack.enter_context(
+            progress_bar(f"playing {found.name}", options.ticks, options.ticks / float(found.spec.tick_hz))
+        )
+        stop = OnEveryTick(lambda: controls.request_stop() if signals.received else None)
+        loop = Loop(
+            ahead.world,
+            controller,
+            Pictures(NullDisplay(clock), [lambda frame: startup.first_frame(), *album.sinks]),
+            governor,
+            clock,
+            tick_period_ns=tick_period_ns,
+            deadline_ns=deadline_ns,
+            observer=instruments.observer(ahead.loaded, stop, OnEveryTick(advance), ahead.counts, guard),
+            recorder=recorder,
+            controls=controls,
+            seed=options.seed,
+            probe=instruments.probe,
+            ahead=ahead.seam,
+            aftercare=drift.care,
+        )
+        loop.tick = first_tick
+        startup.restart_phase()
+        with settled_heap():
+            loop.run(options.ticks)
+        report = instruments.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
+        report |= ahead.as_report() | drift.as_report() | stages_report(opened.world) | guard.as_report()
+        written = {**album.close(), **instruments.close()}
+        written["report"] = write_report(options.report or options.out / "report.json", report)
+        recorder.close()
+        guard.check()
+        if options.record is not None:
+            written["recording"] = options.record
+        if options.save_slot is not None:
+            prompt = str(getattr(opened.world, "prompt", ""))
+            state = saved_state(
+                opened.world, tick=loop.tick, seed=options.seed, prompt=prompt, governor=governor_state(governor)
+            )
+            written["saved"] = save_slot(saves, options.save_slot, state)
+        return Outcome(report, written, signals.received and loop.tick < first_tick + options.ticks)

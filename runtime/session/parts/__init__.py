@@ -1,0 +1,1 @@
+"""Parts that a session may have: device, stages, drift, guards, ahead."""

@@ -1,0 +1,76 @@
+"""A session and its terminal: Ctrl-C as a wish to stop, and a bar where something takes seconds.
+
+Knows nothing of worlds or loops. Part of the composition root.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from ..loop import TickRecord
+
+INTERRUPTED = 130
+"""The shell's code for a session ended by Ctrl-C: what was asked for was not measured to its end."""
+PROGRESS_FROM_S = 2
+
+
+class OnEveryTick:
+    """An observer made of a function."""
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+
+    def observe(self, record: TickRecord) -> None:
+        self._function()
+
+
+class Signals:
+    """Ctrl-C and SIGTERM as a wish to stop; the second one stops at once. Only a flag is set in the handler: taking
+    a lock there could wait for the very code it interrupted."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            raise KeyboardInterrupt
+        self.received = True
+
+
+@contextmanager
+def ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that what a command began is closed. Main thread only."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def progress_bar(title: str, ticks: int, seconds: float) -> Iterator[Callable[[], None]]:
+    """A bar on the terminal; call what it yields once a tick. Silent where stderr is no terminal, or it is short."""
+    if seconds < PROGRESS_FROM_S or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, refresh_per_second=4) as progress:
+        task = progress.add_task(title, total=ticks)
+        yield lambda: progress.advance(task)

@@ -1,0 +1,181 @@
+"""A windowed session: the loop on its own thread, the window, the HUD and the player's commands on this one.
+
+Owns the composition of a window with a world, what each command does, and what happens where there is no display.
+Knows nothing of how frames are made or keys are read. Part of the composition root.
+"""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...controllers.bindings import Bindings, load_bindings
+from ..core import DisplayError, MonotonicClock
+from ..display.panel import Panel, help_lines
+from ..display.screen import Screen
+from ..load.world import parse_load
+from ..observe import report as reports
+from ..tick.latch import InputLatch
+from .choices import check_recording_path, quality_choice
+from .headless import SessionOptions, run_session
+from .parts.device import Placement, placement
+from .parts.drift import drift_choice
+from .registry import WorldFolder
+from .startup import (
+    OpenWorld,
+    StartUp,
+    check_folder,
+    checked_prompt,
+    open_world,
+    prefer_x11_without_a_session,
+)
+from .terminal import Signals
+
+HEADLESS_S = 30
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """What `nextframe play` was asked for."""
+
+    world: str
+    side_by_side: bool = False
+    seed: int = 0
+    steps: int | None = None
+    smooth: bool = False
+    bindings: Path | None = None
+    record: Path | None = None
+    overwrite: bool = False
+    prompt: str | None = None
+    ticks: int | None = None
+    out: Path = Path("out")
+    load: str | None = None
+    trace: Path | None = None
+    metrics_port: int | None = None
+    saves: Path | None = None
+    load_slot: str | None = None
+    ahead: bool = False
+    drift: str | None = None
+    stages: str | None = None
+    processes: int | None = None
+    device: str | None = None
+
+
+def play_world(options: PlayOptions, startup: StartUp) -> int:
+    """Play in a window until the player quits; headless for half a minute where there is no display."""
+    found = check_folder(options.world, side_by_side=options.side_by_side)
+    drift_choice(options.drift, found, side_by_side=options.side_by_side)
+    _placement_of(options, found)
+    bindings = load_bindings(found.spec.action_space(), options.bindings)
+    check_recording_path(options.record, overwrite=options.overwrite)
+    if options.prompt is not None:
+        checked_prompt(options.prompt, found)
+    quality_choice(None, options.steps, found.spec.ladder)
+    if options.load is not None:
+        parse_load(options.load)
+    prefer_x11_without_a_session()
+    try:
+        return _play_in_window(options, found, bindings, startup)
+    except DisplayError as error:
+        print(f"No window here: {str(error).rpartition('; ')[0] or error}.")
+    return _play_headless(options, found, startup)
+
+
+def _placement_of(options: PlayOptions, found: WorldFolder) -> Placement:
+    return placement(options, found, side_by_side=options.side_by_side)
+
+
+def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -> int:
+    from ..cli.app import print_outcome
+
+    ticks = options.ticks or round(HEADLESS_S * found.spec.tick_hz)
+    tour = (found.path / "scripts" / "tour.yaml").is_file()
+    who = "its tour" if tour else "a bot that wanders"
+    print(
+        f"Playing {found.name} headless instead, {ticks} ticks of {who}, into {options.out}/session.mp4 …", flush=True
+    )
+    session = SessionOptions(
+        world=options.world,
+        ticks=ticks,
+        script="tour" if tour else None,
+        bot=None if tour else "wander",
+        steps=options.steps,
+        seed=options.seed,
+        prompt=options.prompt,
+        side_by_side=options.side_by_side,
+        record=options.record,
+        overwrite=options.overwrite,
+        out=options.out,
+        load=options.load,
+        trace=options.trace,
+        metrics_port=options.metrics_port,
+        ahead=options.ahead,
+        drift=options.drift,
+        stages=options.stages,
+        processes=options.processes,
+        device=options.device,
+    )
+    outcome = run_session(session, startup)
+    print_outcome(outcome.report, outcome.written)
+    return reports.exit_code(outcome.report)
+
+
+def _play_in_window(options: PlayOptions, found: WorldFolder, bindings: Bindings, startup: StartUp) -> int:
+    from ..display.gl import GLDisplay
+    from ..display.window import Window
+
+    clock, latch = MonotonicClock(), InputLatch()
+    frame_size_px = (found.spec.width_px * (2 if options.side_by_side else 1), found.spec.height_px)
+    title = f"nextframe: {found.spec.title or found.name}"
+    with ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        window = stack.enter_context(
+            Window(title, frame_size_px, latch=latch, commands=bindings.commands, clock=clock)
+        )  # fmt: skip
+        display = GLDisplay(window, clock, frame_size_px, filter="smooth" if options.smooth else "crisp")
+        stack.callback(display.close)
+        panel = Panel(found, bindings, help_lines(found, bindings))
+        screen = Screen(window, display, panel, np.zeros((frame_size_px[1], frame_size_px[0], 3), np.uint8))
+        opened = _load_behind(screen, options, found, startup, signals)
+        if opened is None:
+            return 0
+        stack.callback(opened.world.close)
+        from .game import Game
+
+        game = Game(options, opened, latch=latch, screen=screen, startup=startup)
+        stack.callback(game.close)
+        return game.play(signals)
+
+
+def _load_behind(
+    screen: Screen, options: PlayOptions, found: WorldFolder, startup: StartUp, signals: Signals
+) -> OpenWorld | None:
+    """Load on another thread, so that the window answers meanwhile; None if the player has had enough already."""
+    clock = MonotonicClock()
+
+    def load() -> OpenWorld:
+        drift = drift_choice(options.drift, found, side_by_side=options.side_by_side)
+        place = _placement_of(options, found)
+        return open_world(
+            found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False, drift=drift,
+            stages=place.stages, device=place.device,
+        )  # fmt: skip
+
+    screen.panel.say(f"loading {found.name} …", seconds=60)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        loading: Future[OpenWorld] = pool.submit(load)
+        while not loading.done():
+            screen.commands += screen.window.pump()
+            screen.refresh()
+            time.sleep(0.02)
+        opened = loading.result()
+    screen.panel.say("F1 or H shows the controls" if "help" in screen.panel.bindings.commands.values() else "")
+    if "quit" in screen.commands or signals.received:
+        opened.world.close()
+        return None
+    return opened

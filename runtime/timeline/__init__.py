@@ -1,0 +1,1 @@
+"""Going back in time: rewind, branches, save slots, SyncTest."""

@@ -1,0 +1,29 @@
+"""Signals as commands take them."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+
+import pytest
+
+from nextframe.runtime.session.terminal import Signals, ended_like_ctrl_c
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does_and_what_it_began_is_closed() -> None:
+    before, closed = signal.getsignal(signal.SIGTERM), ExitStack()
+    done: list[str] = []
+    closed.callback(done.append, "closed")
+    with pytest.raises(KeyboardInterrupt), ended_like_ctrl_c(), closed:
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert done == ["closed"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_session_stops_at_the_first_and_is_interrupted_by_the_second() -> None:
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -1,1 +1,0 @@
-"""The pipeline of the circuit world: data, tokenizer, dynamics, evaluation, export."""

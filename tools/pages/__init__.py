@@ -1,0 +1,1 @@
+"""SVG and HTML shared by all pages."""

@@ -1,0 +1,1 @@
+"""The circuit held against its simulator."""

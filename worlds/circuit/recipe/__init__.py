@@ -1,0 +1,1 @@
+"""How the circuit was trained: data, tokenizer, dynamics, export."""

@@ -1,0 +1,1 @@
+"""The simulator that taught the circuit, and its pictures."""

@@ -1,0 +1,1 @@
+"""The drive world held against its simulator."""

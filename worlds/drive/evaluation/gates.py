@@ -1,0 +1,388 @@
+"""`nextframe eval drive`: is the dreamt road as sharp, as steerable, as lasting and as much the same as it must be?
+
+Every number comes from drives that were never trained on, and is set against the simulator. Histories are the
+teacher's own poses as latents; how well the tokenizer reads a frame is a figure of its own. The gates and their
+bounds are in `GATES`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor
+
+from ....model.generator.ticks import Generator
+from ...recipe.gates import judged, print_gates, write_report
+from ...recipe.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
+from .. import world as drive_world
+from ..recipe.data import HELD_OUT_SEED, Drivers, condition, drive, latents_of, random_states
+from ..recipe.on_policy import none_of, seen
+from ..teacher.camera import FOCAL_PX, HORIZON_PX
+from ..teacher.render import Renderer
+from ..teacher.simulator import Controls, Simulator, States, wrap
+from ..teacher.track import WALL_M
+
+LADDER = (1, 2, 4)
+PAST_TICKS = 16
+GATES_A_LAP = 24
+SHOWN_PX = 150
+"""A change of the picture counts from so many pixels on."""
+
+GATES = {
+    "next_frame_below_ceiling_db": ("<=", 1.0),
+    "gain_over_copy_last_db": (">=", 4.0),
+    "true_actions_beat_others_db": (">=", 1.0),
+    "rungs_never_fall_by_db": ("<=", 0.05),
+    "edge_energy_at_300": (">=", 0.5), "edge_energy_at_1000": (">=", 0.5),
+    "agrees_with_its_own_pose_db_at_1000": (">=", 20.0),
+    "steering_correlation": (">=", 0.95),
+    "same_landmarks_after_a_lap": (">=", 0.95),
+    "beyond_fence_when_careless": ("<=", 0.01),
+    "idle_drift_m": ("<=", 0.1),
+    "weather_in_next_frame": (">=", 0.95), "key_flip_in_next_frame": (">=", 0.95),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The teacher, its pictures, and where the weights are."""
+
+    simulator: Simulator
+    renderer: Renderer
+    folder: Path
+
+    def generator(self, rows: int, window: int | None = None) -> Generator:
+        tokenizer, dynamics = drive_world.load_networks(self.folder)
+        return drive_world.new_generator(tokenizer, dynamics, rows, window)
+
+    def begin(self, generator: Generator, states: States, ticks: int = PAST_TICKS) -> States:
+        """A past of the teacher's, hands off but for some throttle; returns where it ends."""
+        rows = len(states)
+        controls = replace(none_of(rows), throttle=np.full(rows, 0.5))
+        latents, given = [], []
+        for _ in range(ticks):
+            states = self.simulator.step(states, controls)
+            latents.append(torch.from_numpy(latents_of(self.simulator, states)))
+            given.append(torch.from_numpy(condition(controls, states)))
+        generator.prefill(torch.stack(latents, 1), torch.stack(given, 1))
+        return states
+
+
+def denoised(generator: Generator, given: Tensor, steps: int = 4, seed: int = 7) -> Tensor:
+    job = generator.start(given, seed, steps)
+    while job.can_step:
+        job.step()
+    return job.finish()
+
+
+def pictures(generator: Generator, latents: Tensor) -> list[Image]:
+    with torch.inference_mode():
+        return [generator.decode(latents[k : k + 1])[0].numpy() for k in range(len(latents))]
+
+
+def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict[str, Any]:
+    """Measure everything; `quick` takes a quarter of the samples. Writes JSON to `out` if given."""
+    simulator = Simulator()
+    bench = Bench(simulator, Renderer(simulator), folder)
+    rows, asks = (8, (100, 300)) if quick else (32, (300, 1000))
+    with torch.inference_mode():
+        forced = next_frame(bench, rows, 12 if quick else 48)
+        free, film = free_run(bench, rows, asks)
+        laps = same_landmarks(bench, 4 if quick else 12)
+        steering = held_turns(bench, 12 if quick else 60)
+        careless = careless_drive(bench, 16 if quick else 64, asks[-1])
+        flips = counterfactuals(bench, 24 if quick else 120)
+        idle = idle_drift_m(bench, 8 if quick else 24)
+    rungs = [forced["psnr_db"][f"steps_{k}"] for k in LADDER]
+    numbers = {
+        "next_frame_below_ceiling_db": forced["psnr_db"]["ceiling"] - rungs[-1],
+        "gain_over_copy_last_db": rungs[-1] - forced["psnr_db"]["copy_last"],
+        "true_actions_beat_others_db": forced["other_actions"]["gain_db"],
+        "rungs_never_fall_by_db": max(a - b for a, b in pairwise(rungs)),
+        "edge_energy_at_300": free[str(asks[0])]["edge_energy_worst_tenth"],
+        "edge_energy_at_1000": free[str(asks[1])]["edge_energy_worst_tenth"],
+        "agrees_with_its_own_pose_db_at_1000": free[str(asks[1])]["psnr_to_own_pose_db"],
+        "steering_correlation": steering["correlation"],
+        "same_landmarks_after_a_lap": laps["retrieval_at_1"],
+        "beyond_fence_when_careless": careless,
+        "idle_drift_m": idle,
+        **flips,
+    }
+    report: dict[str, Any] = {
+        "schema": "nextframe.eval/1", "world": "drive", "quick": quick,
+        "weights_sha256": drive_world.weights_sha256(folder),
+        "next_frame": forced, "free_run": free, "laps": laps, "held_turns": steering,
+        "gates": {name: judged(value, *GATES[name]) for name, value in numbers.items()},
+    }  # fmt: skip
+    if not quick:
+        report["memory"] = {str(w): next_frame(bench, 12, 24, window=w)["psnr_db"]["steps_2"] for w in (1, 4, 16)}
+    report["met"] = all(row["met"] for row in report["gates"].values())
+    if out is not None:
+        write_report(out, report, film)
+    return report
+
+
+# --- one frame ahead ------------------------------------------------------------------------------------------------
+
+
+def next_frame(bench: Bench, rows: int, ticks: int, window: int | None = None) -> dict[str, Any]:
+    """Pooled PSNR of the next frame after true histories, per rung, beside copy-last and the tokenizer alone."""
+    latents, given = (
+        torch.from_numpy(part) for part in drive(bench.simulator, rows, PAST_TICKS + ticks + 1, HELD_OUT_SEED + 500)
+    )
+    states_of = _states_again(bench, rows, PAST_TICKS + ticks + 1, HELD_OUT_SEED + 500)
+    generator = bench.generator(rows, window)
+    generator.prefill(latents[:, :PAST_TICKS], given[:, :PAST_TICKS])
+    errors: dict[str, list[float]] = {name: [] for name in ("copy_last", "ceiling", *(f"steps_{k}" for k in LADDER))}
+    alike: dict[str, list[float]] = {name: [] for name in errors}
+    gains = []
+    every = max(1, ticks // 12)
+    for t in range(PAST_TICKS, PAST_TICKS + ticks):
+        if t % every == 0:
+            truth = [bench.renderer.draw(states_of[t], k) for k in range(rows)]
+            last = [bench.renderer.draw(states_of[t - 1], k) for k in range(rows)]
+            made = {f"steps_{k}": pictures(generator, denoised(generator, given[:, t], k)) for k in LADDER}
+            made |= {"copy_last": last, "ceiling": pictures(generator, latents[:, t])}
+            for name, frames in made.items():
+                errors[name] += [float(squared_error(a, b).mean()) for a, b in zip(frames, truth, strict=True)]
+                alike[name] += [ssim(a, b) for a, b in zip(frames, truth, strict=True)]
+            other = given[:, t].clone()
+            other[:, 0] = torch.where(other[:, 0] > 0, -1.0, 1.0)
+            wrong = pictures(generator, denoised(generator, other))
+            best = f"steps_{LADDER[-1]}"
+            gains += [
+                psnr_db(squared_error(a, b)) - psnr_db(squared_error(c, b))
+                for a, b, c in zip(made[best], truth, wrong, strict=True)
+            ]
+        generator.commit(latents[:, t], given[:, t])
+    pairs = zip(errors["ceiling"], errors[f"steps_{LADDER[-1]}"], strict=True)
+    below = np.array([psnr_db(np.array(alone)) - psnr_db(np.array(made)) for alone, made in pairs])
+    return {
+        "frames": len(gains),
+        "psnr_db": {name: psnr_db(np.array(values)) for name, values in errors.items()},
+        "ssim": {name: float(np.mean(values)) for name, values in alike.items()},
+        "below_ceiling_db": {"median": float(np.median(below)), "share_within_1_db": float((below <= 1).mean())},
+        "other_actions": {"gain_db": float(np.mean(gains)), "true_wins": float(np.mean(np.array(gains) > 0))},
+    }
+
+
+def _states_again(bench: Bench, rows: int, ticks: int, seed: int) -> list[States]:
+    """The states behind `drive`, which follow from the same seed."""
+    states = bench.simulator.reset([seed + k for k in range(rows)])
+    drivers, found = Drivers(bench.simulator, rows, seed), []
+    for _ in range(ticks):
+        found.append(states)
+        states = bench.simulator.step(states, drivers.controls(states))
+    return found
+
+
+# --- free drives ----------------------------------------------------------------------------------------------------
+
+
+class Pilot:
+    """Drives what the dream shows along the course, each row at its own offset from the line, in metres."""
+
+    def __init__(self, bench: Bench, offsets_m: NDArray[np.float64]) -> None:
+        self._track = bench.simulator.track
+        self._offset = offsets_m
+
+    def controls(self, states: States) -> Controls:
+        track, n = self._track, len(self._track.line)
+        index, _, _ = track.locate(states.x, states.y)
+        ahead = (index + (12 + 14 * np.abs(states.speed)).astype(np.intp)) % n
+        angle = track.tangent[ahead]
+        aim_x = track.line[ahead, 0] - np.sin(angle) * self._offset
+        aim_y = track.line[ahead, 1] + np.cos(angle) * self._offset
+        steer = np.clip(3.6 * wrap(np.arctan2(aim_y - states.y, aim_x - states.x) - states.heading), -1, 1)
+        bends = np.abs(track.curvature[(index[:, None] + np.arange(6, 90, 8)) % n]).max(1)
+        wanted = np.minimum(2.1, np.sqrt(0.07 / np.maximum(bends, 1e-3)))
+        slow = (states.speed < wanted).astype(float)
+        return replace(
+            none_of(len(states)), steer=steer, throttle=slow, brake=(states.speed > wanted * 1.2).astype(float)
+        )
+
+
+def dream(bench: Bench, generator: Generator, states: States, controls: Controls, steps: int = 4) -> States:
+    """One tick of the dream; returns the teacher's states with the cars where the dream now shows them."""
+    shadows = bench.simulator.step(states, controls)
+    given = torch.from_numpy(condition(controls, shadows))
+    generator.commit(denoised(generator, given, steps), given)
+    return seen(bench.simulator, shadows, generator.last, generator.before)
+
+
+def free_run(bench: Bench, rows: int, asks: tuple[int, ...]) -> tuple[dict[str, Any], list[Image]]:
+    """Pictures after long free drives against the teacher's pictures of the same poses."""
+    generator = bench.generator(rows)
+    states = bench.begin(generator, bench.simulator.reset([HELD_OUT_SEED + k for k in range(rows)]))
+    drivers = Drivers(bench.simulator, rows, HELD_OUT_SEED, prompt_rate=0.01)
+    found: dict[str, Any] = {}
+    film: list[Image] = []
+    for tick in range(1, asks[-1] + 1):
+        states = dream(bench, generator, states, drivers.controls(states), 2)
+        if tick % (asks[-1] // 12) == 0:
+            film += [pictures(generator, generator.last[:1])[0], bench.renderer.draw(states, 0)]
+        if tick in asks:
+            made = pictures(generator, generator.last)
+            truth = [bench.renderer.draw(states, k) for k in range(rows)]
+            edges = [edge_energy(a) / edge_energy(b) for a, b in zip(made, truth, strict=True)]
+            errors = np.array([float(squared_error(a, b).mean()) for a, b in zip(made, truth, strict=True)])
+            found[str(tick)] = {
+                "edge_energy": float(np.mean(edges)), "edge_energy_worst_tenth": float(np.quantile(edges, 0.1)),
+                "psnr_to_own_pose_db": psnr_db(errors),
+            }  # fmt: skip
+    return found, film
+
+
+def same_landmarks(bench: Bench, rows: int) -> dict[str, Any]:
+    """Two laps: is a picture of the second lap most like the first lap's picture of the same place?"""
+    generator = bench.generator(rows)
+    starts = bench.simulator.reset([HELD_OUT_SEED + 900 + k for k in range(rows)], weather=0, time=0)
+    states = bench.begin(generator, starts)
+    pilot, length_m = Pilot(bench, np.linspace(-2.5, 2.5, rows)), bench.simulator.track.length_m
+    gap_m = length_m / GATES_A_LAP
+    laps: list[list[dict[int, Image]]] = [[{}, {}] for _ in range(rows)]
+    _, along, _ = bench.simulator.track.locate(states.x, states.y)
+    driven = np.zeros(rows)
+    for _ in range(2400):
+        states = dream(bench, generator, states, pilot.controls(states), 2)
+        _, now, _ = bench.simulator.track.locate(states.x, states.y)
+        step = (now - along + length_m / 2) % length_m - length_m / 2
+        passed = np.floor((driven + step) / gap_m) > np.floor(driven / gap_m)
+        driven, along = driven + step, now
+        for k in np.flatnonzero(passed & (driven < 2 * length_m)):
+            number = int(driven[k] / gap_m)
+            laps[k][number // GATES_A_LAP][number % GATES_A_LAP] = pictures(generator, generator.last[k : k + 1])[0]
+        if (driven > 2 * length_m).all():
+            break
+    hits, asked = 0, 0
+    for first, second in laps:
+        for place, frame in second.items():
+            if place in first:
+                likeness = {other: _alike(frame, seen_then) for other, seen_then in first.items()}
+                hits += max(likeness, key=lambda other: likeness[other]) == place
+                asked += 1
+    full = rows * (GATES_A_LAP - 1)
+    return {"rows": rows, "asked": asked, "of": full, "retrieval_at_1": hits / max(asked, full // 2)}
+
+
+def _alike(a: Image, b: Image) -> float:
+    """Correlation of what stands around the horizon, coarsely, at the best of some shifts; the panel left out."""
+    one, two = (_coarse(f) for f in (a, b))
+    return max(_correlation(one[:, 3:-3], two[:, 3 + s : two.shape[1] - 3 + s]) for s in range(-3, 4))
+
+
+def _coarse(frame: Image) -> NDArray[np.float64]:
+    """Rows above and just below the horizon at a sixth of the size, `(15, 30, 3)`, each row's mean taken away."""
+    small = frame[6:96, :180].astype(np.float64).reshape(15, 6, 30, 6, 3).mean((1, 3))
+    return small - small.mean(1, keepdims=True)
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float((a * b).sum() / (np.sqrt((a * a).sum() * (b * b).sum()) + 1e-9))
+
+
+# --- steering -------------------------------------------------------------------------------------------------------
+
+
+def held_turns(bench: Bench, count: int) -> dict[str, float]:
+    """How far the skyline moves under a held wheel, px a tick, in the dream and in the teacher's pictures."""
+    rng = np.random.Generator(np.random.Philox(key=5))
+    generator = bench.generator(count)
+    starts = bench.simulator.reset([HELD_OUT_SEED + 2000 + k for k in range(count)], weather=0, time=0)
+    states = bench.begin(generator, replace(starts, speed=np.full(count, 1.2)))
+    controls = replace(none_of(count), steer=rng.uniform(-1, 1, count), throttle=np.full(count, 0.5))
+    true, dreamt = states, states
+    for _ in range(3):
+        true, dreamt = bench.simulator.step(true, controls), dream(bench, generator, dreamt, controls)
+    before = pictures(generator, generator.last), [bench.renderer.draw(true, k) for k in range(count)]
+    true, dreamt = bench.simulator.step(true, controls), dream(bench, generator, dreamt, controls)
+    after = pictures(generator, generator.last), [bench.renderer.draw(true, k) for k in range(count)]
+    moved, really = (
+        np.array([skyline_shift_px(a, b) for a, b in zip(x, y, strict=True)])
+        for x, y in zip(before, after, strict=True)
+    )
+    slope = float((moved * really).sum() / max((really**2).sum(), 1e-9))
+    return {"correlation": float(np.corrcoef(moved, really)[0, 1]), "gain": slope, "turns": count}
+
+
+def skyline_shift_px(before: Image, after: Image) -> float:
+    """By how many pixels the skyline moved to the left, by the best match of its columns."""
+    a, b = (f[HORIZON_PX - 26 : HORIZON_PX - 2, :180].astype(np.float64).mean(-1) for f in (before, after))
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    reach = int(0.08 * FOCAL_PX) + 2
+    middle = b[:, reach:-reach]
+    scores = [
+        float(np.square(a[:, reach + s : a.shape[1] - reach + s] - middle).mean()) for s in range(-reach, reach + 1)
+    ]
+    best = int(np.argmin(scores))
+    if 0 < best < len(scores) - 1:  # a parabola through the best three
+        left, here, right = scores[best - 1 : best + 2]
+        curve = left - 2 * here + right
+        return best - reach + (0.5 * (left - right) / curve if curve > 1e-9 else 0.0)
+    return float(best - reach)
+
+
+def counterfactuals(bench: Bench, count: int) -> dict[str, float]:
+    """Twins that differ in one input of the coming tick: does the very next picture show it?"""
+    generator = bench.generator(count)
+    starts = bench.simulator.reset([HELD_OUT_SEED + 3000 + k for k in range(count)])
+    states = bench.begin(generator, replace(starts, speed=np.maximum(starts.speed, 0.6)))
+    base = condition(none_of(count), states)
+    left, right, other = base.copy(), base.copy(), base.copy()
+    left[:, 0], right[:, 0] = -1, 1
+    other[:, 3:7] = np.roll(base[:, 3:7], 1, axis=1)
+    frames = [pictures(generator, denoised(generator, torch.from_numpy(g), 1)) for g in (base, left, right, other)]
+    flips = [visible_change(a, b) >= SHOWN_PX for a, b in zip(frames[1], frames[2], strict=True)]
+    weather = [visible_change(a, b, 3) >= 10 * SHOWN_PX for a, b in zip(frames[0], frames[3], strict=True)]
+    return {"weather_in_next_frame": float(np.mean(weather)), "key_flip_in_next_frame": float(np.mean(flips))}
+
+
+def careless_drive(bench: Bench, rows: int, ticks: int) -> float:
+    """Share of ticks more than a metre beyond the fence under drivers that never look."""
+    generator = bench.generator(rows)
+    states = bench.begin(generator, bench.simulator.reset([HELD_OUT_SEED + 5000 + k for k in range(rows)]))
+    drivers = Drivers(bench.simulator, rows, HELD_OUT_SEED + 1, careless=1.0)
+    beyond = 0
+    for _ in range(ticks):
+        states = dream(bench, generator, states, drivers.controls(states), 1)
+        _, _, side = bench.simulator.track.locate(states.x, states.y)
+        beyond += int((np.abs(side) > WALL_M + 1).sum())
+    return beyond / (rows * ticks)
+
+
+def idle_drift_m(bench: Bench, rows: int) -> float:
+    """How far a car that stands moves in ten seconds of hands off: the worst of those that the rival does not push."""
+    generator = bench.generator(rows)
+    states = random_states(bench.simulator, rows, HELD_OUT_SEED)
+    still = np.zeros(rows)
+    states = replace(states, speed=still, slip=still, lean=still, braking=still)
+    latents = torch.from_numpy(latents_of(bench.simulator, states))[:, None].expand(-1, PAST_TICKS, -1)
+    given = torch.from_numpy(condition(none_of(rows), states))
+    generator.prefill(latents, given[:, None].expand(-1, PAST_TICKS, -1))
+    teacher = states
+    for _ in range(200):
+        generator.commit(denoised(generator, given, 2), given)
+        teacher = bench.simulator.step(teacher, none_of(rows))
+    now = seen(bench.simulator, states, generator.last, generator.before)
+    untouched = np.hypot(teacher.x - states.x, teacher.y - states.y) == 0
+    return float(np.hypot(now.x - states.x, now.y - states.y)[untouched].max())
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def print_summary(report: dict[str, Any]) -> None:
+    console = Console()
+    title = f"drive, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
+    print_gates(title, report["gates"], console)
+    console.print("PSNR dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"]["psnr_db"].items()))
+    for tick, row in report["free_run"].items():
+        console.print(f"after {tick} free ticks: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))
+    console.print(f"laps: {report['laps']}; turns: {report['held_turns']}")

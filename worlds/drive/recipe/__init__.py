@@ -1,0 +1,1 @@
+"""How the drive world was trained: data, tokenizer, dynamics, export."""

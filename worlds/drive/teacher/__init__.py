@@ -1,0 +1,1 @@
+"""The simulator that taught the drive world, and its pictures."""

@@ -1,0 +1,1 @@
+"""The freedoom world held against the game."""

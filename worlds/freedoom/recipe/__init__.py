@@ -1,0 +1,1 @@
+"""How the freedoom world was trained: pictures, walks, export."""

@@ -1,0 +1,1 @@
+"""A generator as a `World`: actions to conditions, jobs to ticks, state to snapshots."""

@@ -1,0 +1,1 @@
+"""Free text to words of a world's vocabulary."""

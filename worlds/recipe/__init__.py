@@ -1,0 +1,1 @@
+"""What the recipes of all worlds share: training runs, measures, gates."""

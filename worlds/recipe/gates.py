@@ -1,0 +1,44 @@
+"""Numbers held against their bounds, as every evaluation writes and shows them; and the film beside the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+WORDS = {True: "yes", False: "NO", None: "not measured"}
+FILM_COLUMNS = 6
+
+
+def judged(value: float | None, sign: str, bound: float) -> dict[str, Any]:
+    """`sign`: `<=` or `>=`. Without a value, `met` is None: neither met nor missed. NaN is missed."""
+    met = None if value is None else bool(value <= bound if sign == "<=" else value >= bound)
+    return {"value": None if value is None else round(float(value), 4), "bound": f"{sign} {bound:.4g}", "met": met}
+
+
+def print_gates(title: str, gates: Mapping[str, Mapping[str, Any]], console: Console | None = None) -> None:
+    table = Table(title=title)
+    for heading in ("gate", "value", "bound", "met"):
+        table.add_column(heading, justify="left" if heading == "gate" else "right")
+    for name, row in gates.items():
+        value = "-" if row["value"] is None else f"{row['value']:.4g}"
+        table.add_row(name.replace("_", " "), value, row["bound"], WORDS[row["met"]])
+    (console or Console()).print(table)
+
+
+def write_report(path: Path, report: Mapping[str, Any], film: Sequence[NDArray[np.uint8]]) -> None:
+    """The report as JSON, and its film beside it as one PNG, `FILM_COLUMNS` pictures wide; no more than whole rows."""
+    from ...runtime.display.video import write_png
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    whole = len(film) // FILM_COLUMNS * FILM_COLUMNS
+    rows = [np.concatenate(film[k : k + FILM_COLUMNS], axis=1) for k in range(0, whole, FILM_COLUMNS)]
+    if rows:
+        write_png(path.with_suffix(".png"), np.ascontiguousarray(np.concatenate(rows, axis=0)))
