@@ -70,6 +70,10 @@ class Bindings:
     prompts: Mapping[str, str]
     commands: Mapping[str, str]
 
+    def controls(self) -> frozenset[str]:
+        """Everything that has a meaning here, commands aside."""
+        return frozenset((*(binding.control for binding in self.bindings), *self.prompts))
+
     def controls_of(self, action_or_command: str) -> tuple[str, ...]:
         """The controls to name in a help text."""
         bound = [binding.control for binding in self.bindings if binding.action == action_or_command]
@@ -81,9 +85,9 @@ class Bindings:
 
 def _control(value: object) -> object:
     """Check the name of a control; the keys of a keyboard are too many to list, so only their form is checked."""
-    if not isinstance(value, str) or not re.fullmatch(r"(key|mouse|pad):[^\sA-Z:]{1,40}", value):
+    if not isinstance(value, str) or not re.fullmatch(r"(key|char|mouse|pad):[^\sA-Z:]{1,40}", value):
         raise ValueError(f"expected a control such as key:w, mouse:left or pad:a (lower case), got {value!r}")
-    if not value.startswith("key:") and value not in KNOWN_CONTROLS:
+    if not value.startswith(("key:", "char:")) and value not in KNOWN_CONTROLS:
         raise ValueError(f"unknown control {value!r}; {did_you_mean(value, sorted(KNOWN_CONTROLS))}")
     return value
 

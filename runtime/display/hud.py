@@ -34,7 +34,8 @@ ARROWS = {"left": 180, "right": 0, "up": 90, "down": 270}
 
 PUNCTUATION = {
     "period": ".", "comma": ",", "slash": "/", "minus": "-", "equals": "=", "left_bracket": "[", "right_bracket": "]",
-    "semicolon": ";", "quote": "'", "backquote": "`", "backslash": "\\",
+    "semicolon": ";", "quote": "'", "backquote": "`", "backslash": "\\", "iso_backslash": "<", "plus": "+",
+    "asterisk": "*", "less": "<", "greater": ">", "hash": "#",
 }  # fmt: skip
 
 
@@ -375,7 +376,12 @@ def key_label(control: str) -> str:
     words = name.replace("_", " ")
     if device not in ("pad", "mouse") and words in ARROWS:
         return words
-    return {"pad": "Pad ", "mouse": "Mouse "}.get(device, "") + PUNCTUATION.get(name, words.title())
+    return {"pad": "Pad ", "mouse": "Mouse "}.get(device, "") + PUNCTUATION.get(name, capital(words))
+
+
+def capital(words: str) -> str:
+    """As on a key: `left shift` is `Left Shift`, `я` is `Я`; a letter without one capital, as `ß`, stays."""
+    return words if len(words) == 1 and len(words.upper()) > 1 else words.title()
 
 
 def text_px(size_px: int) -> int:

@@ -28,7 +28,7 @@ from ..observe.telemetry import LIVE_TICKS, Telemetry
 from ..session.registry import WorldFolder
 from ..session.startup import OpenWorld
 from ..tick.controls import SessionControls
-from .hud import Hud, HudModel
+from .hud import Hud, HudModel, key_label
 
 MESSAGE_S = 3.0
 MAX_ID_PAIRS = 4_096
@@ -60,7 +60,7 @@ def help_lines(found: WorldFolder, bindings: Bindings) -> tuple[str, ...]:
     lines = []
     actions = found.spec.action_space()
     for name in actions.names():
-        own = [b for b in bindings.bindings if b.action == name and b.control.startswith(("key:", "mouse:"))]
+        own = [b for b in bindings.bindings if b.action == name and b.control.startswith(("key:", "char:", "mouse:"))]
         both_ways = len({b.scale < 0 for b in own if not b.analog}) == 2
         ways = [[b for b in own if not b.analog and (b.scale < 0) == negative] for negative in (True, False)]
         for one in (way[0] for way in (*ways, [b for b in own if b.analog]) if way):
@@ -185,10 +185,20 @@ class _Sources:
 
 
 class Panel:
-    """Builds the HUD's picture. Lives on the window's thread; only `note_action` is called from another."""
+    """Builds the HUD's picture. Lives on the window's thread; only `note_action` is called from another.
 
-    def __init__(self, found: WorldFolder, bindings: Bindings, help_text: tuple[str, ...]) -> None:
+    `printed`: the name of a control as the player's keyboard has it on its key (`Window.printed`).
+    """
+
+    def __init__(
+        self,
+        found: WorldFolder,
+        bindings: Bindings,
+        help_text: tuple[str, ...],
+        printed: Callable[[str], str] = str,
+    ) -> None:
         self.bindings = bindings
+        self._printed = printed
         self._found = found
         self._help_lines = help_text
         self._hud = Hud()
@@ -248,6 +258,16 @@ class Panel:
     def _parsed(self, text: str) -> Prompt:
         return parse_prompt(text, self._groups, self._found.synonyms)
 
+    def help_hint(self) -> str:
+        """Which keys show the controls, as they are marked; empty if none is bound."""
+        keys = [key_label(self._printed(control)) for control in self.bindings.controls_of("help")]
+        return f"{' or '.join(keys)} shows the controls" if keys else ""
+
+    def _lines(self) -> tuple[str, ...]:
+        """The help with each key under the name that is printed on it."""
+        parts = (line.partition("\t") for line in self._help_lines)
+        return tuple(f"{self._printed(control)}{tab}{meaning}" if tab else control for control, tab, meaning in parts)
+
     # --- the picture --------------------------------------------------------------------------------------------
 
     def overlay(self, size_px: tuple[int, int], typed: str | None) -> NDArray[np.uint8]:
@@ -259,7 +279,7 @@ class Panel:
         message = self._message if time.monotonic() < self._message_until_s else ""
         common: dict[str, Any] = {
             "message": message, "world": self._found.name, "text_being_typed": typed, "show_help": self._show_help,
-            "help_lines": self._help_lines, "ladder": self._found.spec.ladder,
+            "help_lines": self._lines(), "ladder": self._found.spec.ladder,
         }  # fmt: skip
         sources = self._sources
         live = sources.telemetry.live() if sources is not None else None
@@ -276,7 +296,7 @@ class Panel:
             held_frames=live.held_frames,
             input_to_present_ms=sources.latency.recent_ms(),
             frame_ms=sources.latency.responses_ms(),  # frame times waver around the deadline without a miss
-            pressed=pressed_controls(self._action, self.bindings),
+            pressed=tuple(map(self._printed, pressed_controls(self._action, self.bindings))),
             prompt=str(getattr(sources.opened.world, "prompt", "") or " ".join(self._prompt.values())),
             paused=sources.controls.paused,
             recording=sources.recorder.active,
@@ -293,5 +313,5 @@ def pressed_controls(action: Action, bindings: Bindings) -> tuple[str, ...]:
 
 
 def _key_of(name: str, level: int, bindings: Bindings) -> str:
-    keys = (b for b in bindings.bindings if b.action == name and b.control.startswith("key:"))
+    keys = (b for b in bindings.bindings if b.action == name and b.control.startswith(("key:", "char:")))
     return next((b.control for b in keys if (b.scale < 0) == (level < 0)), name)

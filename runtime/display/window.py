@@ -1,8 +1,7 @@
 """The desktop window: an OpenGL surface, and the events of keyboard, mouse and gamepads put into the input latch.
 
-Owns everything SDL: the window, control names, text entry, gamepad hot-plug, focus. Apart from fonts in
-`nextframe.runtime.display.hud` it is the only module that imports pygame. Knows nothing about worlds, ticks, bindings
-or what is drawn.
+Everything SDL: the window, text entry, gamepad hot-plug, focus. Keys are controls by their place on the keyboard
+(`keys`), and letters while a prompt is typed.
 
 Use it on one thread only, the one that made it (SDL's rule). Event times are the time `pump` took the event.
 """
@@ -10,7 +9,7 @@ Use it on one thread only, the one that made it (SDL's rule). Event times are th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -20,10 +19,13 @@ import pygame  # after the line above
 
 from ..core import Clock, DisplayError, MonotonicClock
 from ..tick.latch import InputLatch
+from .keys import Layout, key_control, place_control
 
 PROMPT_COMMAND = "prompt"
 """The command that opens text entry. It comes back as `prompt:<text>` when Enter is pressed."""
 DEFAULT_TEXT_CONTROL = "key:t"
+CHARACTER = "char:"
+"""Before the name of a key that is bound by what it prints, wherever the layout has it."""
 DESKTOP_SHARE = 2 / 3
 UNSEEN_DRIVERS = frozenset({"offscreen", "dummy", "evdev"})
 """SDL video drivers that open a 'window' nobody can see: reported as no display rather than played to no one."""
@@ -31,11 +33,6 @@ UNSEEN_DRIVERS = frozenset({"offscreen", "dummy", "evdev"})
 HELD_COMMANDS = ("rewind",)
 """Commands that last as long as their key: its release comes as `RELEASED + command`."""
 RELEASED = "release:"
-PUNCTUATION = {
-    ".": "period", ",": "comma", ";": "semicolon", "'": "quote", "`": "backquote", "/": "slash", "\\": "backslash",
-    "-": "minus", "=": "equals", "+": "plus", "*": "asterisk", "[": "left_bracket", "]": "right_bracket",
-    "<": "less", ">": "greater", "#": "hash",
-}  # fmt: skip
 MOUSE_BUTTONS = {1: "mouse:left", 2: "mouse:middle", 3: "mouse:right", 6: "mouse:x1", 7: "mouse:x2"}
 """SDL's numbers; 4 and 5 are old-style wheel clicks, which arrive as `mouse:wheel` instead."""
 PAD_BUTTONS = (
@@ -44,17 +41,6 @@ PAD_BUTTONS = (
 )  # fmt: skip
 PAD_AXES = ("left_x", "left_y", "right_x", "right_y", "left_trigger", "right_trigger")
 PAD_AXIS_MAX = 32767
-
-
-def key_control(key: int) -> str:
-    """The control name of a pygame key code: `key:w`, `key:left`, `key:period`, `key:keypad_plus`; "" if unknown."""
-    name = pygame.key.name(key) or pygame.key.name(key, use_compat=False).lower()
-    if not name:
-        return ""
-    prefix = ""
-    if len(name) > 2 and name[0] == "[" and name[-1] == "]":  # pygame writes keypad keys as [1] and [+]
-        prefix, name = "keypad_", name[1:-1]
-    return "key:" + prefix + PUNCTUATION.get(name, name).replace(" ", "_")
 
 
 def integer_scale(desktop_px: tuple[int, int], frame_px: tuple[int, int]) -> int:
@@ -67,7 +53,9 @@ class Window:
 
     `frame_size_px` is (width, height); `scale` multiplies it (None: what fits about two thirds of the desktop).
     `commands` maps control names to command names ("key:p" -> "pause"): such controls never reach the latch. Key T
-    opens text entry unless `commands` gives `key:t` another meaning. Raises DisplayError if no window can be opened.
+    opens text entry unless `commands` gives `key:t` another meaning. `bound`: the controls that the world's actions and
+    prompts are bound to; of keys, those among them that are no place on a keyboard (`key:é`, `char:z`) are heard by
+    character. Raises DisplayError if no window can be opened.
     """
 
     def __init__(
@@ -77,6 +65,7 @@ class Window:
         *,
         latch: InputLatch,
         commands: Mapping[str, str],
+        bound: Collection[str] = (),
         vsync: bool = True,
         scale: int | None = None,
         clock: Clock | None = None,
@@ -90,12 +79,17 @@ class Window:
         self._held_commands: list[str] = []
         self._open = True
         self.vsync = _open_window(title, frame_size_px, vsync, scale)
+        self._layout = Layout()
+        by_name = (c for c in (*commands, *bound) if c.startswith((CHARACTER, "key:")))
+        self._characters = frozenset(c for c in by_name if not self._layout.is_place(c))
+        self._down: dict[int, str] = {}  # by scancode, for the layout may change while a key is held
         self._pads = _Pads(latch)
         pygame.key.stop_text_input()  # otherwise the key that opens the prompt is also its first letter
         self._handlers: dict[int, Callable[[Any], None]] = {
             pygame.QUIT: lambda event: self._triggered.append("quit"),
             pygame.KEYDOWN: self._on_key_down,
-            pygame.KEYUP: lambda event: self._release(key_control(event.key)),
+            pygame.KEYUP: self._on_key_up,
+            pygame.KEYMAPCHANGED: lambda event: self._layout.read(),
             pygame.TEXTINPUT: self._on_text,
             pygame.MOUSEBUTTONDOWN: lambda event: self._press(MOUSE_BUTTONS.get(event.button, "")),
             pygame.MOUSEBUTTONUP: lambda event: self._release(MOUSE_BUTTONS.get(event.button, "")),
@@ -167,7 +161,8 @@ class Window:
 
     def begin_text(self, initial: str = "", *, max_chars: int = 120) -> None:
         """Open the prompt line: keys type until Enter (command `prompt:<text>`) or Escape. Held keys are let go."""
-        self._latch.release_all("key:")
+        for by in ("key:", CHARACTER):
+            self._latch.release_all(by)
         self._text = initial[:max_chars]
         self._max_text_chars = max_chars
         pygame.key.start_text_input()
@@ -180,7 +175,8 @@ class Window:
 
     def _on_key_down(self, event: Any) -> None:
         if self._text is None:
-            self._press(key_control(event.key))
+            control = self._down[_place(event)] = self._control_of(event)
+            self._press(control)
         elif event.key == pygame.K_ESCAPE:
             self._end_text()
         elif event.key == pygame.K_BACKSPACE:
@@ -189,6 +185,21 @@ class Window:
             if self._text.strip():
                 self._triggered.append(f"{PROMPT_COMMAND}:{self._text.strip()}")
             self._end_text()
+
+    def _on_key_up(self, event: Any) -> None:
+        self._release(self._down.pop(_place(event), "") or self._control_of(event))
+
+    def _control_of(self, event: Any) -> str:
+        """The key by its character where a binding asks for that, else by its place."""
+        name = key_control(event.key)
+        for control in (CHARACTER + name.removeprefix("key:"), name):
+            if control in self._characters:
+                return control
+        return place_control(_place(event)) or name
+
+    def printed(self, control: str) -> str:
+        """The control under the name that the player's keyboard has on its key: `key:w` is `key:z` under AZERTY."""
+        return self._layout.printed(control)
 
     def _on_text(self, event: Any) -> None:
         if self._text is not None and event.text.isprintable():
@@ -266,6 +277,11 @@ class _Pads:
             self._layer.quit()
             pygame.joystick.quit()
             self._layer = None
+
+
+def _place(event: Any) -> int:
+    """The scancode; 0 where a program made the event and gave none."""
+    return int(event.dict.get("scancode", 0))
 
 
 def _pad_button(number: int) -> str:

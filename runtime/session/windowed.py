@@ -135,11 +135,13 @@ def _play_in_window(options: PlayOptions, found: WorldFolder, bindings: Bindings
     with ExitStack() as stack:
         signals = stack.enter_context(Signals())
         window = stack.enter_context(
-            Window(title, frame_size_px, latch=latch, commands=bindings.commands, clock=clock)
-        )  # fmt: skip
+            Window(
+                title, frame_size_px, latch=latch, commands=bindings.commands, bound=bindings.controls(), clock=clock
+            )
+        )
         display = GLDisplay(window, clock, frame_size_px, filter="smooth" if options.smooth else "crisp")
         stack.callback(display.close)
-        panel = Panel(found, bindings, help_lines(found, bindings))
+        panel = Panel(found, bindings, help_lines(found, bindings), window.printed)
         screen = Screen(window, display, panel, np.zeros((frame_size_px[1], frame_size_px[0], 3), np.uint8))
         opened = _load_behind(screen, options, found, startup, signals)
         if opened is None:
@@ -174,7 +176,7 @@ def _load_behind(
             screen.refresh()
             time.sleep(0.02)
         opened = loading.result()
-    screen.panel.say("F1 or H shows the controls" if "help" in screen.panel.bindings.commands.values() else "")
+    screen.panel.say(screen.panel.help_hint())
     if "quit" in screen.commands or signals.received:
         opened.world.close()
         return None

@@ -298,12 +298,11 @@ def test_default_bindings_conflict_in_no_known_world() -> None:
 
 def test_the_control_names_are_those_of_the_window() -> None:
     window = pytest.importorskip("nextframe.runtime.display.window")
-    pygame = pytest.importorskip("pygame")
+    keys = pytest.importorskip("nextframe.runtime.display.keys")
     assert tuple(window.PAD_BUTTONS) == PAD_BUTTONS
     assert {f"pad:{name}" for name in window.PAD_AXES} == {c for c in ANALOG_CONTROLS if c.startswith("pad:")}
     assert set(window.MOUSE_BUTTONS.values()) == {f"mouse:{name}" for name in MOUSE_BUTTONS}
-    codes = [getattr(pygame, name) for name in dir(pygame) if name.startswith("K_")]
-    known = {window.key_control(code) for code in codes if pygame.key.name(code)}
+    known = {keys.place_control(scancode) for scancode in range(keys.PLACE_COUNT)}
     for actions in (CAR, WALKER):
         bindings = load_bindings(actions)
         used = {*bindings.commands, *bindings.prompts, *(binding.control for binding in bindings.bindings)}

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from nextframe.runtime.core import DisplayError, ManualClock
-from nextframe.runtime.display.window import Window, integer_scale, key_control
+from nextframe.runtime.display.keys import key_control
+from nextframe.runtime.display.window import Window, integer_scale
 from nextframe.runtime.tick.latch import InputLatch
 from tests.support.paths import ROOT as REPOSITORY
 from tests.support.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures
@@ -359,8 +360,8 @@ def test_closing_twice_is_fine_and_lets_go_of_everything(window: Window, latch: 
 @pytest.mark.parametrize("driver", [None, "dummy", "x11"])
 def test_no_display_is_one_clear_line(driver: str | None) -> None:
     program = (
-        "from runtime.core import DisplayError\nfrom runtime.input import InputLatch\n"
-        "from runtime.window import Window\n"
+        "from nextframe.runtime.core import DisplayError\nfrom nextframe.runtime.tick.latch import InputLatch\n"
+        "from nextframe.runtime.display.window import Window\n"
         "try:\n    Window('t', (128, 96), latch=InputLatch(), commands={})\n"
         "except DisplayError as error:\n    print(error)\n"
     )
