@@ -7,6 +7,7 @@ SDL scancodes, which are USB usage numbers. What is printed there is only for pe
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the banner would spoil output meant for other programs
 
@@ -75,7 +76,8 @@ class Layout:
 
     def read(self) -> None:
         """Ask SDL for the place of every character; there is no call for the other way."""
-        places = pygame.key.ScancodeWrapper(tuple(range(PLACE_COUNT)))  # indexed by key code, answers by scancode
+        place_of: Any = pygame.key.ScancodeWrapper
+        places = place_of(tuple(range(PLACE_COUNT)))  # indexed by key code, answers by scancode; stubs say bool
         self._printed = {}
         for key in range(32, LAST_CHARACTER):
             if place := int(places[key]):
