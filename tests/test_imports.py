@@ -70,7 +70,7 @@ ROOMS = {
         Room("worlds.inventory", 0, CONTRACTS),
         Room("worlds.prompts", 0, (*CONTRACTS, "safetensors", "tokenizers")),
         Room("worlds.toy", 1, CONTRACTS),
-        Room("worlds.neural", 1, (*CONTRACTS, "model")),
+        Room("worlds.neural", 1, (*CONTRACTS, "model", "typing_extensions")),
         Room("worlds.recipe", 2, (ANYTHING,)),
         Room("worlds.circuit.teacher", 2, CONTRACTS),
         Room("worlds.drive.teacher", 2, CONTRACTS),

@@ -114,7 +114,7 @@ class Session:
     # --- state ----------------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, object]:
-        """What `Generator.snapshot` of the session alone would be: the two may be exchanged."""
+        """What `RollingGenerator.snapshot` of the session alone would be: the two may be exchanged."""
         self._expect(Phase.READY, Phase.DENOISING)
         last, before = (part.cpu().numpy().copy() for part in self._latents())
         return {"memory": self.memory.snapshot(), "last": last, "before": before, "tick": self.tick}
@@ -128,7 +128,7 @@ class Session:
         self.past.clear()
 
     def checksum(self) -> int:
-        """As `Generator.checksum` of the same state."""
+        """As `RollingGenerator.checksum` of the same state."""
         self._expect(Phase.READY, Phase.DENOISING)
         return state_checksum(self.memory, self._latents(), self.tick)
 
@@ -258,7 +258,7 @@ class RowBlock:
     # --- after the layers -----------------------------------------------------------------------------------------
 
     def _after_denoise(self, denoising: Sequence[Session], tokens: Tensor) -> None:
-        """As `DenoiseJob.step`, with each row's own share of the way."""
+        """As `FlowJob.step`, with each row's own share of the way."""
         estimate = self.dynamics.latent_of(tokens, cast(Known, self._known))
         begun = self._mask([session for session in denoising if not session.steps_done])
         torch.where(begun, estimate, self._first, out=self._first)

@@ -1,4 +1,4 @@
-"""What can be done about drift: log it, re-noise the history, or re-anchor it. Pure functions: snapshot in, out.
+"""What can be done about drift: log it, re-noise the history, or re-anchor it. Snapshot in, snapshot out.
 
 Owns the actions and their names. Decides nothing: `DriftPolicy` says when one is due, the session carries it out after
 the commit, and the recording stores its name at its tick, so that a replay does the same there without asking again.
@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..base import rng
-from ..generator.ticks import Generator
+from ..generator.protocol import Mendable
 from ..tokenizers.scenes.still import POSITION_SCALE_PX
+from .bank import Array
 from .monitor import ALARM_AFTER_TICKS, DriftMonitor, DriftReport, Recent
 
 STREAM_DRIFT = 0x5D
@@ -42,23 +42,23 @@ class DriftAction(Protocol):
     """`snapshot`: the generator's. `monitor`: only read. `seed`: the session's. Leaves the generator as it was."""
 
     def __call__(
-        self, generator: Generator, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int
+        self, generator: Mendable, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int
     ) -> Mended: ...
 
 
-def log(generator: Generator, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int) -> Mended:
+def log(generator: Mendable, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int) -> Mended:
     """Changes nothing: the event in the recording is the whole of it."""
     return Mended(snapshot, None)
 
 
-def renoise(generator: Generator, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int) -> Mended:
+def renoise(generator: Mendable, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int) -> Mended:
     """The memory again from the remembered latents, each with the measurement noise that training put into histories:
     the network has learnt to trust such a past less (context noise, as in Helios)."""
     recent = monitor.recent
     latents = torch.from_numpy(recent.latents)
     noise = rng.normal(tuple(latents.shape), seed=seed, tick=snapshot["tick"], stream=STREAM_DRIFT)
-    scene, slots = generator.tokenizer.split(latents)
-    scene_noise, slot_noise = generator.tokenizer.split(noise)
+    scene, slots = generator.scene_code.split(latents)
+    scene_noise, slot_noise = generator.scene_code.split(noise)
     seen = (slots[..., 4:5] > 0).float()
     strength = torch.tensor([NOISE_PLACE_PX / POSITION_SCALE_PX] * 2 + [NOISE_HEADING] * 2 + [0.0, 0.0])
     slots = slots + slot_noise * strength * seen
@@ -66,16 +66,16 @@ def renoise(generator: Generator, snapshot: Mapping[str, Any], monitor: DriftMon
     return _rebuilt(generator, snapshot, torch.cat([scene, slots.flatten(-2)], -1), recent.conditions)
 
 
-def reanchor(generator: Generator, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int) -> Mended:
+def reanchor(generator: Mendable, snapshot: Mapping[str, Any], monitor: DriftMonitor, seed: int) -> Mended:
     """The memory again from the remembered latents, with the scene of an anchor: the last good keyframe, or the bank's
     nearest clip in this mood. Slots stay where they are, so nothing jumps; only a slot that the alarm is about, or that
     has left the frame, comes from the anchor too."""
     recent, anchor = monitor.recent, torch.from_numpy(monitor.anchor())
     ticks = min(len(recent.latents), len(anchor))
     anchor, latents = anchor[-ticks:], torch.from_numpy(recent.latents[-ticks:])
-    (anchor_scene, anchor_slots), (_, slots) = (generator.tokenizer.split(part) for part in (anchor, latents))
-    shape = generator.tokenizer.config
-    limit = torch.tensor([shape.width_px, shape.height_px]) / (2 * POSITION_SCALE_PX)
+    (anchor_scene, anchor_slots), (_, slots) = (generator.scene_code.split(part) for part in (anchor, latents))
+    frame = generator.spec.frame
+    limit = torch.tensor([frame.width_px, frame.height_px]) / (2 * POSITION_SCALE_PX)
     lost = (slots[-1, :, :2].abs() > limit).any(-1) | ~slots.isfinite().all(-1).all(0)
     lost[list(monitor.report.slots)] = True
     slots = torch.where(lost[None, :, None], anchor_slots, slots)
@@ -102,7 +102,7 @@ class DriftPolicy:
         return self.action if report.outside_for_ticks == ALARM_AFTER_TICKS else None
 
 
-def carry_out(name: str, generator: Generator, monitor: DriftMonitor, seed: int) -> None:
+def carry_out(name: str, generator: Mendable, monitor: DriftMonitor, seed: int) -> None:
     """Act on a live session between commit and the next advance. The same call live and on replay."""
     mended = ACTIONS[name](generator, generator.snapshot(), monitor, seed)
     if mended.recent is not None:
@@ -110,26 +110,14 @@ def carry_out(name: str, generator: Generator, monitor: DriftMonitor, seed: int)
         monitor.mended(mended.recent)
 
 
-@torch.inference_mode()
-def _rebuilt(generator: Generator, snapshot: Mapping[str, Any], latents: Tensor, conditions: np.ndarray) -> Mended:
-    """Write the memory anew from latents `(ticks, latent_dim)`, at the positions they had. One commit each."""
-    generator.restore(dict(snapshot))
-    latents, given = latents.to(generator.device), torch.from_numpy(conditions).to(generator.device)
-    next_position = generator.memory.next_position
-    committed = []
-    generator.memory.reset(max(0, next_position - len(latents)))
-    generator.last = generator.before = generator.tokenizer.canonical(latents[:1])
-    for latent, condition in zip(latents, given, strict=True):
-        generator.commit(latent[None], condition[None])
-        committed.append(generator.last[0].cpu().numpy().copy())
-    generator.tick = snapshot["tick"]
-    after = generator.snapshot()
-    generator.restore(dict(snapshot))
-    return Mended(after, Recent(np.stack(committed), conditions))
+def _rebuilt(generator: Mendable, snapshot: Mapping[str, Any], latents: Tensor, conditions: Array) -> Mended:
+    """Write the memory anew from latents `(ticks, latent_dim)`, at the positions they had."""
+    after, committed = generator.rewritten(snapshot, latents, conditions)
+    return Mended(after, Recent(committed, conditions))
 
 
-def _scene_strength(generator: Generator) -> Tensor:
+def _scene_strength(generator: Mendable) -> Tensor:
     """The noise in units of the scene code, `(scene_dim,)`: `NOISE_SCENE_LEVELS` grey levels of 255 from each number;
     none for a number that no picture shows."""
-    levels = generator.tokenizer.basis.square().mean((1, 2, 3)).sqrt().cpu() * 255
+    levels = generator.scene_code.scene_levels()
     return torch.where(levels > 0, NOISE_SCENE_LEVELS / levels.clamp(min=1e-6), 0.0)

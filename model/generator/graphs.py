@@ -10,6 +10,7 @@ where there are no graphs. See "Accelerating PyTorch with CUDA Graphs", PyTorch,
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, cast
 
 import torch
@@ -19,7 +20,8 @@ from ..dynamics.slots import Block, Dynamics, Known
 from ..memory.past import Past
 from ..memory.rolling import MemorySpec
 from ..tokenizers.scenes.still import SlotTokenizer
-from .ticks import Generator, LevelGates
+from .protocol import Capabilities
+from .ticks import LevelGates, RollingGenerator
 
 Work: TypeAlias = Callable[[], None]
 Predict: TypeAlias = Callable[[Tensor, Tensor, Known, LevelGates, Past], Tensor]
@@ -80,7 +82,7 @@ class Room:
 
 
 class GraphedJob:
-    """As `DenoiseJob`, by replays. One at a time: starting another ends it."""
+    """A `DenoiseJob` by replays. One at a time: starting another ends it."""
 
     def __init__(self, generator: GraphedGenerator, steps: int) -> None:
         self._generator = generator
@@ -100,11 +102,11 @@ class GraphedJob:
         return self._generator.estimate_of(self)
 
 
-class GraphedGenerator(Generator):
-    """A `Generator` whose tick is captured at its first use: begin, each denoise step, decode, commit.
+class GraphedGenerator(RollingGenerator):
+    """A `RollingGenerator` whose tick is captured at its first use: begin, each denoise step, decode, commit.
 
-    The same operations on the same numbers as `Generator(fixed_shape=True)`, so the same bits. `predict`: another way
-    to compute `Generator.predict`, a compiled one say.
+    The same operations on the same numbers as `RollingGenerator(fixed_shape=True)`, so the same bits. `predict`:
+    another way to compute `RollingGenerator.predict`, a compiled one say.
     """
 
     def __init__(
@@ -130,10 +132,15 @@ class GraphedGenerator(Generator):
         self._frames: Tensor | None = None
         self._written: tuple[Tensor, Tensor] | None = None
 
+    @property
+    def can(self) -> Capabilities[Tensor]:
+        """It stays where it was captured."""
+        return replace(super().can, place=None)
+
     # --- what a session calls -------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def start(self, condition: Tensor, seed: int, steps: int) -> Any:
+    def start(self, condition: Tensor, seed: int, steps: int) -> GraphedJob:
         self._room.noise.copy_(self.noise(seed))
         self._begin_with(condition)
         self._job = GraphedJob(self, steps)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..dynamics.grid import GridDynamics
 from ..tokenizers.frames import FrameTokenizer
-from .ticks import Generator
+from .ticks import RollingGenerator
 
 
-class GridGenerator(Generator):
-    """See `Generator`. A latent is `(rows, tokens * channels)`; there are no slots."""
+class GridGenerator(RollingGenerator):
+    """See `RollingGenerator`. A latent is `(rows, tokens * channels)`; there are no slots."""
 
     def __init__(
         self, tokenizer: FrameTokenizer, dynamics: GridDynamics, rows: int = 1, window: int | None = None

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
@@ -22,6 +24,18 @@ from ..dynamics.slots import Block, Dynamics, Known
 from ..memory.past import FixedPast, Past, gather
 from ..memory.rolling import MemorySpec, RollingKVMemory
 from ..tokenizers.scenes.still import SlotTokenizer
+from .protocol import (
+    Capabilities,
+    Conditioning,
+    DenoiseJob,
+    GeneratorSpec,
+    Inputs,
+    SceneCode,
+    Size,
+    Start,
+    StartError,
+    StatePiece,
+)
 
 BlockGates: TypeAlias = tuple[Tensor, ...]
 """Shift, scale and gate of the attention, then of the MLP, `(rows, 1, width)` each; scales and gates around 1."""
@@ -32,7 +46,7 @@ LevelGates: TypeAlias = list[BlockGates]
 
 
 class Question(NamedTuple):
-    """What the network is told for one denoise step; see `Generator.predict`."""
+    """What the network is told for one denoise step; see `RollingGenerator.predict`."""
 
     noisy: Tensor
     estimate: Tensor
@@ -41,7 +55,7 @@ class Question(NamedTuple):
     past: Past
 
 
-class DenoiseJob:
+class FlowJob:
     """The denoising of one coming frame. `step()` while `can_step`; `finish()` once. Reads memory, never writes it.
 
     Euler steps of the flow from noise (tau 0) towards the latent (tau 1) along one schedule of noise levels for all
@@ -52,7 +66,7 @@ class DenoiseJob:
     the tunnel too early, on time in 74 % of passages instead of 93.
     """
 
-    def __init__(self, generator: Generator, condition: Tensor, noise: Tensor, steps: int) -> None:
+    def __init__(self, generator: RollingGenerator, condition: Tensor, noise: Tensor, steps: int) -> None:
         self._generator = generator
         self._steps = steps
         self._noisy = noise
@@ -92,7 +106,7 @@ class DenoiseJob:
         return self._estimate
 
 
-class Generator:
+class RollingGenerator:
     """Session state of `rows` parallel sessions: memory, the last two latents, the tick.
 
     `prefill` starts a session from true latents; then per tick `start` a job, step it, `decode`, and `commit` once.
@@ -129,6 +143,56 @@ class Generator:
         self.tick = 0
         self._conditioned: tuple[Tensor, list[LevelGates]] | None = None
 
+    @property
+    def spec(self) -> GeneratorSpec:
+        config, frames, memory = self.config, self.tokenizer.config, self.memory.spec
+        return GeneratorSpec(
+            frames_per_tick=1,
+            frame=Size(frames.height_px, frames.width_px),
+            ladder=config.ladder,
+            noise_levels=tuple(1.0 - tau for tau in config.taus),
+            conditioning=Conditioning(controls=config.condition_dim),
+            history=memory.history,
+            # A layer attends `window` ticks back to what the layer below made, which looked as far back again.
+            memory_ticks=config.window * config.layers,
+            memory_bytes=memory.bytes,
+        )
+
+    @property
+    def can(self) -> Capabilities[Tensor]:
+        return Capabilities(
+            place=self,
+            see_less=self if self.can_see_less else None,
+            watch=self,
+            mend=None if self.tokenizer.scene_code is None else self,
+        )
+
+    def to(self, device: torch.device | str) -> None:
+        """Networks, memory and latents to another device. Modifies; the state stays the same."""
+        state, limit = self.snapshot(), self._full_limit
+        self.device = torch.device(device)
+        self.tokenizer.to(self.device)
+        self.dynamics.to(self.device)
+        self.memory = RollingKVMemory(self.memory.spec, self.device, limit=limit, fixed_shape=self.memory.fixed_shape)
+        if self._fixed_past is not None:
+            self._fixed_past = FixedPast(self.memory, self.dynamics.rotary)
+        self._conditioned = None
+        self.restore(state)
+
+    def begin(self, seed: int, start: Start) -> None:
+        """`seed` decides nothing here: the past is given. Raises StartError."""
+        config = self.config
+        latents, controls = start.latents, start.controls
+        wanted = (config.latent_dim,), (config.condition_dim,)
+        found = tuple(None if part is None else tuple(part.shape[1:]) for part in (latents, controls))
+        if latents is None or controls is None or found != wanted or not 0 < len(latents) == len(controls):
+            raise StartError(
+                f"generator: expected a start of latents (ticks, {config.latent_dim}) and controls (ticks, "
+                f"{config.condition_dim}), got {_shape(latents)} and {_shape(controls)}"
+            )
+        rows = len(self.last)
+        self.prefill(latents.expand(rows, -1, -1), controls.expand(rows, -1, -1))
+
     @torch.inference_mode()
     def prefill(self, latents: Tensor, conditions: Tensor) -> None:
         """Start a session from a short true past, `(rows, time, latent_dim)` and `(rows, time, condition_dim)`."""
@@ -144,7 +208,7 @@ class Generator:
     @torch.inference_mode()
     def start(self, condition: Tensor, seed: int, steps: int) -> DenoiseJob:
         """A job for the coming frame. `condition`: `(rows, condition_dim)`. Noise by address of (seed, tick)."""
-        return DenoiseJob(self, condition, self.noise(seed), steps)
+        return FlowJob(self, condition, self.noise(seed), steps)
 
     def noise(self, seed: int) -> Tensor:
         """The first noise of the coming tick: so few numbers are made on the host, the same for every device."""
@@ -176,9 +240,15 @@ class Generator:
         self.last = self.last.clone()  # whoever began a tick on the state before sees that it is gone
         self.tick += 1
 
-    def to_condition(self, values: Sequence[float]) -> Tensor:
-        """The same condition for every row, `(rows, condition_dim)`."""
-        return torch.tensor([list(values)] * len(self.last), dtype=torch.float32).to(self.device)
+    def condition(self, inputs: Inputs) -> Tensor:
+        """The same condition for every row, `(rows, condition_dim)`. Raises ValueError for another number of
+        controls."""
+        if len(inputs.controls) != self.config.condition_dim:
+            raise ValueError(
+                f"generator: expected {self.config.condition_dim} controls (axes, buttons, prompt words), got "
+                f"{len(inputs.controls)}"
+            )
+        return torch.tensor([list(inputs.controls)] * len(self.last), dtype=torch.float32).to(self.device)
 
     def snapshot(self) -> dict[str, object]:
         """All session state as numpy arrays and plain numbers; later ticks do not change it."""
@@ -189,6 +259,15 @@ class Generator:
             "tick": self.tick,
             **({"limit": self.memory.limit} if self.sees_less else {}),
         }
+
+    def inventory(self) -> list[StatePiece]:
+        return [
+            StatePiece("memory", self.spec.memory_ticks),
+            StatePiece("last", horizon_ticks=2),
+            StatePiece("before", horizon_ticks=1),
+            StatePiece("tick", horizon_ticks=None),  # with the seed: the address of the noise
+            *([StatePiece("limit", horizon_ticks=None)] if self.sees_less else []),
+        ]
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         self.memory.limit = snapshot.get("limit", self._full_limit)
@@ -202,6 +281,40 @@ class Generator:
         if self.sees_less:
             crc = zlib.crc32(struct.pack("<q", self.memory.limit), crc)
         return state_checksum(self.memory, (self.last, self.before), self.tick, crc)
+
+    # --- what a drift monitor watches -----------------------------------------------------------------------------
+
+    @property
+    def latent_dim(self) -> int:
+        return self.config.latent_dim
+
+    def watched(self, condition: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of the first row."""
+        return self.last[0].cpu().numpy(), condition[0].cpu().numpy()
+
+    @property
+    def scene_code(self) -> SceneCode:
+        code = self.tokenizer.scene_code
+        assert code is not None, "the scene code of a latent that has none"
+        return code
+
+    @torch.inference_mode()
+    def rewritten(
+        self, snapshot: Mapping[str, Any], latents: Tensor, conditions: NDArray[np.float32]
+    ) -> tuple[dict[str, object], NDArray[np.float32]]:
+        self.restore(dict(snapshot))
+        latents, given = latents.to(self.device), torch.from_numpy(conditions).to(self.device)
+        next_position = self.memory.next_position
+        committed = []
+        self.memory.reset(max(0, next_position - len(latents)))
+        self.last = self.before = self.tokenizer.canonical(latents[:1])
+        for latent, condition in zip(latents, given, strict=True):
+            self.commit(latent[None], condition[None])
+            committed.append(self.last[0].cpu().numpy().copy())
+        self.tick = snapshot["tick"]
+        after = self.snapshot()
+        self.restore(dict(snapshot))
+        return after, np.stack(committed)
 
     # --- less memory in view, where the device has no room ----------------------------------------------------------
 
@@ -282,6 +395,10 @@ class Generator:
         self, block: Block, layer: int, x: Tensor, gates: BlockGates, past: Past
     ) -> tuple[Tensor, Tensor, Tensor]:
         return through_block(block, layer, x, gates, past)
+
+
+def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
+    return None if tensor is None else tuple(tensor.shape)
 
 
 def state_checksum(memory: RollingKVMemory, latents: Iterable[Tensor], tick: int, crc: int = 0) -> int:

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from ..dynamics.slots import Dynamics, DynamicsConfig, Known
-from ..generator.ticks import DenoiseJob, Generator, LevelGates, shared_gates
+from ..generator.protocol import Capabilities
+from ..generator.ticks import FlowJob, LevelGates, RollingGenerator, shared_gates
 from ..memory.past import Past
 from ..memory.rolling import MemorySpec, RollingKVMemory
 from ..memory.slot_table import EMPTY
@@ -103,8 +104,8 @@ def _cut(lane: Mapping[str, Any], first: int, end: int) -> dict[str, np.ndarray]
     return {name: np.require(lane[name][first:end], np.float32, ["C", "W"]) for name in ("keys", "values")}
 
 
-class StagedGenerator(Generator):
-    """A `Generator` whose layers run in several processes. `dynamics`: without layers, see `load_front`.
+class StagedGenerator(RollingGenerator):
+    """A `RollingGenerator` whose layers run in several processes. `dynamics`: without layers, see `load_front`.
 
     `close` when done. `opened`: what the front read of the weights; of the others `processes.opened` says. `sessions`:
     how many the processes have memories for; this one is number 0, and `beside` makes the others.
@@ -141,7 +142,7 @@ class StagedGenerator(Generator):
         them. It ends with this one and is not closed itself."""
         assert 0 < session < self.sessions, (session, self.sessions)
         other = copy(self)
-        Generator.__init__(other, self.tokenizer, self.dynamics, self._rows, self._limit)
+        RollingGenerator.__init__(other, self.tokenizer, self.dynamics, self._rows, self._limit)
         other._play(session, self.front_layers.blocks)
         return other
 
@@ -166,6 +167,11 @@ class StagedGenerator(Generator):
         self.ring.close()
         self.processes.close()
 
+    @property
+    def can(self) -> Capabilities[Tensor]:
+        """It stays over its processes, each of which always sees all of its memory."""
+        return replace(super().can, place=None, see_less=None)
+
     # --- what a tick does differently -------------------------------------------------------------------------------
 
     def read_memory(self) -> Past:
@@ -181,7 +187,11 @@ class StagedGenerator(Generator):
         return self.dynamics.latent_of(self.ring.through(y, shared, Command.DENOISE, self.session), known)
 
     @torch.inference_mode()
-    def depart(self, job: DenoiseJob) -> None:
+    def start(self, condition: Tensor, seed: int, steps: int) -> FlowJob:
+        return FlowJob(self, condition, self.noise(seed), steps)
+
+    @torch.inference_mode()
+    def depart(self, job: FlowJob) -> None:
         """The next step of a job through the front's layers and off; `arrive` has the answer, and other sessions may be
         served meanwhile. Answers come in the order of departures, of all sessions."""
         asked = job.question
@@ -189,7 +199,7 @@ class StagedGenerator(Generator):
         self.ring.depart(y, shared, Command.DENOISE, self.session)
 
     @torch.inference_mode()
-    def arrive(self, job: DenoiseJob) -> None:
+    def arrive(self, job: FlowJob) -> None:
         job.take(self.dynamics.latent_of(self.ring.arrive(), job.question.known))
 
     def depart_picture(self, latent: Tensor) -> None:

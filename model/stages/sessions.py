@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..batch.rows import SessionError, check_request
 from ..batch.sessions import TickRequest
-from ..generator.ticks import DenoiseJob
+from ..generator.ticks import FlowJob
 from .generator import StagedGenerator
 from .layout import StageLayout
 from .ring import FRONT, StageRing
@@ -41,7 +41,7 @@ class StagedSession:
         return self.generator.tick
 
     def snapshot(self) -> dict[str, object]:
-        """As `Generator.snapshot` of the session alone: the two may be exchanged."""
+        """As `RollingGenerator.snapshot` of the session alone: the two may be exchanged."""
         return self.generator.snapshot()
 
     def restore(self, snapshot: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class StagedSession:
         self.generator.restore(snapshot)
 
     def checksum(self) -> int:
-        """As `Generator.checksum` of the same state."""
+        """As `RollingGenerator.checksum` of the same state."""
         return self.generator.checksum()
 
     def leave(self) -> None:
@@ -97,7 +97,7 @@ class StagedSessions:
         return session
 
     def join_snapshot(self, seed: int, snapshot: dict[str, Any]) -> StagedSession:
-        """A new session from a snapshot, of a session or of a `Generator` with one row."""
+        """A new session from a snapshot, of a session or of a `RollingGenerator` with one row."""
         session = self._seated(seed)
         try:
             session.restore(snapshot)
@@ -162,7 +162,7 @@ class _Tick(NamedTuple):
 
     session: StagedSession
     condition: Tensor
-    job: DenoiseJob
+    job: FlowJob
 
 
 class _Course:

@@ -105,6 +105,11 @@ class FrameTokenizer(nn.Module):
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
 
+    @property
+    def scene_code(self) -> None:
+        """A grid has neither scene nor slots."""
+        return
+
     def canonical(self, latent: Tensor) -> Tensor:
         """Each number within what real frames had: memory holds nothing that no frame can have. In a world of tiles,
         each token the nearest of theirs."""

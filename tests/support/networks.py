@@ -12,7 +12,8 @@ from torch import Tensor
 
 from nextframe.model.base.checkpoint import load_into
 from nextframe.model.dynamics.slots import Dynamics, DynamicsConfig
-from nextframe.model.generator.ticks import DenoiseJob, Generator
+from nextframe.model.generator.protocol import DenoiseJob
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.memory.rolling import MemorySpec
 from nextframe.model.tokenizers.scenes.still import SlotTokenizer, TokenizerConfig
 from nextframe.runtime.session.registry import find_world
@@ -47,9 +48,9 @@ def random_generator(
     seed: int = 0,
     memory_spec: MemorySpec | None = None,
     fixed_shape: bool = False,
-) -> Generator:
+) -> RollingGenerator:
     dynamics = random_dynamics(config, seed)
-    return Generator(
+    return RollingGenerator(
         random_tokenizer(), dynamics, rows=rows, window=window, memory_spec=memory_spec, fixed_shape=fixed_shape
     )
 

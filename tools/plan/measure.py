@@ -22,7 +22,8 @@ from ...runtime.session.startup import OpenWorld, StartUp, check_folder, open_wo
 from .profile import Cost, Link, PlanError, Profile, Sizes, StageCosts
 
 if TYPE_CHECKING:
-    from ...model.generator.ticks import Generator
+    from ...model.generator.protocol import Inputs
+    from ...model.generator.ticks import RollingGenerator
 
 ROWS = (1, 2, 4, 8)
 ROUNDS, WARM_ROUNDS = 60, 8
@@ -72,29 +73,29 @@ def time_rows(opened: OpenWorld, rounds: int) -> dict[int, Timed]:
     }
 
 
-def _generator(opened: OpenWorld, rows: int) -> Generator:
+def _generator(opened: OpenWorld, rows: int) -> RollingGenerator:
     """The world's own networks with so many rows and a full memory."""
     import torch
 
-    from ...model.generator.ticks import Generator
+    from ...model.generator.ticks import RollingGenerator
     from ...worlds.neural.world import NeuralWorld
 
     if not isinstance(opened.world, NeuralWorld):
         raise PlanError(f"{opened.info.name}: expected a world around a generator, got {type(opened.world).__name__}")
     own = opened.world.generator
-    generator = Generator(own.tokenizer, own.dynamics, rows=rows)
+    generator = RollingGenerator(own.tokenizer, own.dynamics, rows=rows)
     ticks = own.config.window + 1
     latents = own.last[:1, None].expand(rows, ticks, -1).contiguous()
     generator.prefill(latents, torch.zeros(rows, ticks, own.config.condition_dim))
     return generator
 
 
-def _tick(generator: Generator) -> dict[str, list[float]]:
+def _tick(generator: RollingGenerator) -> dict[str, list[float]]:
     """One tick at the highest rung; ms by part, one number for each denoise step."""
     import torch
 
     dynamics, steps = generator.dynamics, generator.config.ladder[-1]
-    condition = generator.to_condition([0.0] * generator.config.condition_dim)
+    condition = generator.condition(Inputs((0.0,) * generator.config.condition_dim))
     with torch.inference_mode():
         known, noisy = generator.known(condition), torch.zeros_like(generator.last)
         job, started_ms = _timed(lambda: generator.start(condition, 0, steps))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
 from ...model.generator.graphs import CudaGraphs, GraphedGenerator
-from ...model.generator.ticks import Generator
+from ...model.generator.ticks import RollingGenerator
 from ...model.tokenizers.scenes.still import POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
 from ...runtime.core import Clock, WorldInfo
 from ..neural.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
@@ -47,7 +47,9 @@ def build(
     tokenizer, dynamics = load_networks(folder, device)
     seeds = load_seeds(folder)
     on_gpu = device.startswith("cuda")
-    generator = GraphedGenerator(tokenizer, dynamics, CudaGraphs(device)) if on_gpu else Generator(tokenizer, dynamics)
+    generator = RollingGenerator(tokenizer, dynamics)
+    if on_gpu:
+        generator = GraphedGenerator(tokenizer, dynamics, CudaGraphs(device))
     return NeuralWorld(info, generator, seeds, synonyms, clock)
 
 

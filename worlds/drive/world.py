@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...model.dynamics.places import PlaneConfig
 from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
-from ...model.generator.ticks import Generator
+from ...model.generator.ticks import RollingGenerator
 from ...model.tokenizers.scenes.chase import (
     MOOD_DIM,
     POSITION_SCALE_M,
@@ -65,9 +65,11 @@ def staged_parts(folder: Path) -> StagedParts:
     return parts(folder, ChaseTokenizer(), dynamics_config())
 
 
-def new_generator(tokenizer: ChaseTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None) -> Generator:
+def new_generator(
+    tokenizer: ChaseTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None
+) -> RollingGenerator:
     """The generator over a chase view: it asks of a tokenizer what both kinds offer by the same names."""
-    return Generator(cast(Any, tokenizer), dynamics, rows, window)
+    return RollingGenerator(cast(Any, tokenizer), dynamics, rows, window)
 
 
 def build(

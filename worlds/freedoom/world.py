@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...model.dynamics.places import PlaneConfig
 from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
-from ...model.generator.ticks import Generator
+from ...model.generator.ticks import RollingGenerator
 from ...model.tokenizers.scenes.place_rays import ViewConfig
 from ...model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
 from ...runtime.core import Clock, WorldInfo
@@ -109,9 +109,11 @@ def staged_parts(folder: Path) -> StagedParts:
     return parts(folder, fresh_tokenizer(), dynamics_config())
 
 
-def new_generator(tokenizer: PlaceTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None) -> Generator:
+def new_generator(
+    tokenizer: PlaceTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None
+) -> RollingGenerator:
     """The generator over a place: it asks of a tokenizer what all kinds offer by the same names."""
-    return Generator(cast(Any, tokenizer), dynamics, rows, window)
+    return RollingGenerator(cast(Any, tokenizer), dynamics, rows, window)
 
 
 def build(

@@ -1,7 +1,7 @@
 """One tick of a neural world: made in pieces, guarded, and only then committed.
 
 Owns the order of a tick's work and what is done when its latent is no number or its device has no room. Reads the
-world; only `write`, which the world calls for the commit, changes it. Knows no torch by name.
+world; only `write`, which the world calls for the commit, changes it.
 
 A latent that is no number never reaches memory or screen: the frame before is shown again and only the tick counts.
 Without room the tick is made again on the lowest rung, then with ever less memory in view. All of it comes out with
@@ -10,14 +10,61 @@ the result (`nextframe.runtime.tick.mishaps`), so that a recording can say it an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from ...model.generator.guards import FiniteCheck, lack_of_room
-from ...runtime.core import Action, ConfigError, Frame, NextframeError, StepGate, TickResult, always_open
+from ...model.generator.protocol import DenoiseJob, Generator, SeesLess
+from ...runtime.core import (
+    Action,
+    Clock,
+    ConfigError,
+    Frame,
+    NextframeError,
+    StepGate,
+    TickResult,
+    WorldInfo,
+    always_open,
+)
 from ...runtime.tick.mishaps import NO_MISHAPS, GuardedResult, Mishaps
 
-if TYPE_CHECKING:
-    from .world import NeuralWorld
+
+class TickOwner(Protocol):
+    """The session that a tick is of, as far as the tick reads it."""
+
+    @property
+    def info(self) -> WorldInfo: ...
+
+    @property
+    def generator(self) -> Generator[Any]: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def overlap(self) -> bool:
+        """The commit runs beside the decoding."""
+        ...
+
+    @property
+    def frame(self) -> Frame:
+        """The last one that was committed."""
+        ...
+
+    def prompt_after(self, action: Action) -> dict[str, str]: ...
+
+    def condition(self, action: Action, prompt: Mapping[str, str]) -> Any:
+        """What the generator is told, in its own form."""
+        ...
+
+    def decode(self, latent: Any) -> list[Frame]: ...
+
+    def begin_commit(self, tick: NeuralTick) -> None: ...
+
+    def end_commit(self, tick: NeuralTick) -> None: ...
 
 
 class OutOfRoomError(NextframeError):
@@ -31,9 +78,9 @@ class NeuralTick:
     `forced`: what happened in this tick when it was recorded. Raises OutOfRoomError.
     """
 
-    def __init__(self, world: NeuralWorld, action: Action, steps: int, forced: Mishaps = NO_MISHAPS) -> None:
+    def __init__(self, world: TickOwner, action: Action, steps: int, forced: Mishaps = NO_MISHAPS) -> None:
         self._world, self._clock, self._forced = world, world.clock, forced
-        if (forced.window or forced.commit_window) and not world.generator.can_see_less:
+        if (forced.window or forced.commit_window) and world.generator.can.see_less is None:
             raise ConfigError(
                 f"{world.info.name}: this tick was played with less memory in view, which a world over several "
                 "processes cannot; play it in one process"
@@ -54,7 +101,12 @@ class NeuralTick:
 
     @property
     def steps_done(self) -> int:
-        return int(self._job.steps_done)
+        return self._job.steps_done
+
+    @property
+    def _job(self) -> DenoiseJob:
+        assert self._started is not None, "a tick that was never begun"
+        return self._started
 
     @property
     def is_current(self) -> bool:
@@ -79,14 +131,13 @@ class NeuralTick:
         self._denoise_ns += self._clock.now_ns() - began_ns
 
     def decode(self) -> Frame:
-        """The frame of the steps done so far; made once."""
-        if self._frame is None:
+        """The frame of the steps done so far, the last of them if they are a chunk; made once."""
+        if not self._frames:
             began_ns = self._clock.now_ns()
             if said := self._lack_of_room(self._draw):
                 self._draw_again(said)
             self._decode_ns += self._clock.now_ns() - began_ns
-        assert self._frame is not None
-        return self._frame
+        return self._frames[-1]
 
     def result(self) -> TickResult:
         """What is shown and committed. From here on the world waits for the commit."""
@@ -96,12 +147,13 @@ class NeuralTick:
         self._finished()
         self._committing = True
         self._world.begin_commit(self)
-        frame = self.decode()
-        self.frame = self._world.frame if self.discarded else frame
+        self.decode()
+        shown = [self._world.frame] if self.discarded else self._frames
+        self.frame = shown[-1]
         stage_ns = {"condition": self._condition_ns, "denoise": self._denoise_ns, "decode": self._decode_ns}
         return GuardedResult(
-            [self.frame.copy()], self.steps_done, stage_ns, tuple(self._step_ns), lambda: self._world.end_commit(self),
-            mishaps=lambda: self.mishaps,
+            [frame.copy() for frame in shown], self.steps_done, stage_ns, tuple(self._step_ns),
+            lambda: self._world.end_commit(self), mishaps=lambda: self.mishaps,
         )  # fmt: skip
 
     def write(self) -> None:
@@ -109,7 +161,7 @@ class NeuralTick:
         generator = self._world.generator
         for window in (self._window, self._commit_window):
             if window is not None:
-                generator.see_less(window)
+                self._see_less.see_less(window)
         if self.discarded:
             generator.skip()
         else:
@@ -118,7 +170,7 @@ class NeuralTick:
     def write_with_less(self, said: str) -> None:
         """The commit again, after there was no room for it (`said`): first as it was, then with less in view."""
         self._lacked_room = True
-        for window in (self._commit_window, *self._world.generator.narrower):
+        for window in (self._commit_window, *self._narrower):
             self._commit_window = window
             again = self._lack_of_room(self.write)
             if again is None:
@@ -129,19 +181,19 @@ class NeuralTick:
     # --- the pieces -----------------------------------------------------------------------------------------------
 
     def _forget(self) -> None:
-        self._job: Any = None
+        self._started: DenoiseJob | None = None
         self._latent: Any = None
-        self._frame: Frame | None = None
+        self._frames: list[Frame] = []
         self._finite = FiniteCheck()
 
     def _begin(self, steps: int) -> None:
         generator = self._world.generator
         self.condition = self._world.condition(self._action, self.prompt)
         if self._window is None:
-            self._job = generator.start(self.condition, self._world.seed, steps)
+            self._started = generator.start(self.condition, self._world.seed, steps)
             return
-        with generator.seeing(self._window):
-            self._job = generator.start(self.condition, self._world.seed, steps)
+        with self._see_less.seeing(self._window):
+            self._started = generator.start(self.condition, self._world.seed, steps)
 
     def _go_on(self, steps: int, gate: StepGate) -> None:
         while self.steps_done < steps and self._job.can_step:
@@ -149,7 +201,7 @@ class NeuralTick:
                 break
             before_ns = self._clock.now_ns()
             self._job.step()
-            self._frame = self._latent = None
+            self._frames, self._latent = [], None
             self._step_ns.append(self._clock.now_ns() - before_ns)
 
     def _finished(self) -> Any:
@@ -162,13 +214,25 @@ class NeuralTick:
     def _draw(self) -> None:
         latent = self._finished()
         if self._finite.is_known_bad:  # what a decoder makes of no number may be no picture but an error
-            self._frame = self._world.frame.copy()
+            self._frames = [self._world.frame.copy()]
         else:
-            self._frame = self._world.decode(latent)
+            self._frames = self._world.decode(latent)
 
     # --- no room --------------------------------------------------------------------------------------------------
 
-    def _lack_of_room(self, work: Any) -> str | None:
+    @property
+    def _narrower(self) -> list[int]:
+        """Windows to try, in ticks; none where all of the memory is always in view."""
+        less = self._world.generator.can.see_less
+        return [] if less is None else less.narrower
+
+    @property
+    def _see_less(self) -> SeesLess:
+        less = self._world.generator.can.see_less
+        assert less is not None, "less memory in view of a generator that always sees all of it"
+        return less
+
+    def _lack_of_room(self, work: Callable[[], None]) -> str | None:
         return lack_of_room(work, self._world.generator.device)
 
     def _draw_again(self, said: str) -> None:
@@ -190,7 +254,7 @@ class NeuralTick:
             self._go_on(rung, always_open)
             self._draw()
 
-        for window in (self._window, *self._world.generator.narrower):
+        for window in (self._window, *self._narrower):
             self._forget()
             self._window = window
             again = self._lack_of_room(whole)
@@ -201,8 +265,10 @@ class NeuralTick:
 
     def _out_of_room(self, said: str) -> OutOfRoomError:
         info, generator = self._world.info, self._world.generator
+        less, in_view = generator.can.see_less, ""
+        if less is not None:
+            in_view = f" with {min(less.narrower, default=less.window_seen)} ticks of memory in view"
         return OutOfRoomError(
-            f"{info.name}: expected room on {generator.device} for a tick of {info.ladder[0]} denoise steps with "
-            f"{min(generator.narrower, default=generator.window_seen)} ticks of memory in view, got: {said}; "
-            "end other programs that use this device, or play on another"
+            f"{info.name}: expected room on {generator.device} for a tick of {info.ladder[0]} denoise steps{in_view}, "
+            f"got: {said}; end other programs that use this device, or play on another"
         )

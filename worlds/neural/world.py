@@ -1,6 +1,6 @@
-"""A neural generator as a `World`: actions become conditions, jobs become ticks, state becomes snapshots.
+"""A generator as a `World`: actions become conditions, jobs become ticks, state becomes snapshots.
 
-Owns the adapter and the session around one generator row. Knows no torch by name, no clock but the one it times with.
+One session around one row of any `nextframe.model.generator.protocol.Generator`.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from ...model.drift.actions import ACTIONS, carry_out
 from ...model.drift.monitor import DriftMonitor
 from ...model.generator.guards import lack_of_room
 from ...model.generator.overlap import HostCopy, SideWork
-from ...model.generator.ticks import Generator
+from ...model.generator.protocol import Generator, Inputs, Start
+from ...model.generator.ticks import RollingGenerator
 from ...runtime.core import (
     Action,
     Clock,
@@ -32,6 +35,9 @@ from ..inventory import NUMBER_BYTES, plain_bytes
 from ..prompts.words import parse_prompt
 from .tick import NeuralTick
 
+# The condition's type is the generator's own: a world only hands it back.
+GeneratorT = TypeVar("GeneratorT", bound=Generator[Any], default=RollingGenerator)
+
 
 @dataclass(frozen=True)
 class SeedClips:
@@ -43,8 +49,18 @@ class SeedClips:
     latents: Any
     conditions: Any
 
+    def start(self, seed: int) -> Start:
+        clip = seed % len(self.latents)
+        return Start(self.latents[clip], controls=self.conditions[clip])
 
-class NeuralWorld:
+
+class Starts(Protocol):
+    """What a session begins from, by its seed. `SeedClips` for what was trained here."""
+
+    def start(self, seed: int) -> Start: ...
+
+
+class NeuralWorld(Generic[GeneratorT]):
     """One session of a trained generator. See `nextframe.runtime.core.World` for the contract.
 
     `overlap`: commit on another thread while the frame is decoded and presented; the same bits. A tick must then be
@@ -54,8 +70,8 @@ class NeuralWorld:
     def __init__(
         self,
         info: WorldInfo,
-        generator: Generator,
-        seeds: SeedClips,
+        generator: GeneratorT,
+        seeds: Starts,
         synonyms: Mapping[str, str],
         clock: Clock | None = None,
         *,
@@ -63,6 +79,7 @@ class NeuralWorld:
     ) -> None:
         self.info = info
         self.generator = generator
+        self._frames_per_tick = generator.spec.frames_per_tick
         self.overlap = overlap
         self.clock = clock or MonotonicClock()
         self._seeds = seeds
@@ -77,11 +94,10 @@ class NeuralWorld:
         self._forget_tick()
         if self._monitor is not None:
             self._monitor.reset()
-        clip = seed % len(self._seeds.latents)
-        self.seed = seed
-        self.generator.prefill(self._seeds.latents[clip][None], self._seeds.conditions[clip][None])
-        self._prompt = self._prompt_of(self._seeds.conditions[clip][-1].tolist())
-        self._frame = self.decode(self.generator.last)
+        self.seed, start = seed, self._seeds.start(seed)
+        self.generator.begin(seed, start)
+        self._prompt = {} if start.controls is None else self._prompt_of(start.controls[-1].tolist())
+        self._frame = self.decode(self.generator.last)[-1]
         return self._frame.copy()
 
     @property
@@ -124,7 +140,9 @@ class NeuralWorld:
         self._prompt, self._frame = tick.prompt, tick.frame
         self._awaits_commit = self._commit_begun = False
         if self._monitor is not None and not tick.discarded:
-            self._monitor.observe(self.generator.last[0].cpu().numpy(), tick.condition[0].cpu().numpy())
+            watched = self.generator.can.watch
+            assert watched is not None, "a monitor of a generator that cannot be watched"
+            self._monitor.observe(*watched.watched(tick.condition))
 
     def watch(self, monitor: DriftMonitor, *, decides: bool) -> None:
         """The monitor sees every tick from now on, once it is committed.
@@ -144,7 +162,10 @@ class NeuralWorld:
             raise ConfigError(f"drift: expected an action of {', '.join(ACTIONS)}, got {action!r}")
         if self._monitor is None or not self._monitor_is_state:
             raise ConfigError(f"drift: expected a monitor that decides, to {action} with, got none; open it with one")
-        carry_out(action, self.generator, self._monitor, self.seed)
+        mend = self.generator.can.mend
+        if mend is None:
+            raise ConfigError(f"drift: expected a world whose memory can be written anew, {self.info.name} has none")
+        carry_out(action, mend, self._monitor, self.seed)
 
     def _state_monitor(self) -> DriftMonitor | None:
         return self._monitor if self._monitor_is_state else None
@@ -154,8 +175,9 @@ class NeuralWorld:
         lack_of_room(self._beside.join, self.generator.device)
         self._awaits_commit = self._commit_begun = False
 
-    def decode(self, latent: Any) -> Frame:
-        return self._to_host(self.generator.decode(latent)[0])
+    def decode(self, latent: Any) -> list[Frame]:
+        """The frames of one tick, in the order in which they are shown."""
+        return list(self._to_host(self.generator.decode(latent)[: self._frames_per_tick]))
 
     # --- conditions -----------------------------------------------------------------------------------------------
 
@@ -173,7 +195,7 @@ class NeuralWorld:
         values += [float(button in action.buttons) for button in space.buttons]
         for group, words in space.prompts.items():
             values += [float(prompt[group] == word) for word in words]
-        return self.generator.to_condition(values)
+        return self.generator.condition(Inputs(tuple(values)))
 
     def _prompt_of(self, condition: list[float]) -> dict[str, str]:
         space = self.info.actions
@@ -215,14 +237,12 @@ class NeuralWorld:
 
     def state_inventory(self) -> list[StatePart]:
         """Named as the snapshot names them: a part is everything under its path."""
-        generator, config, monitor = self.generator, self.generator.config, self._state_monitor()
+        monitor, state = self._state_monitor(), self.generator.snapshot()
         return [
-            # A layer attends `window` ticks back to what the layer below made, which looked as far back again.
-            StatePart("generator/memory", plain_bytes(generator.memory.snapshot()), config.window * config.layers),
-            StatePart("generator/last", generator.last.nbytes, horizon_ticks=2),
-            StatePart("generator/before", generator.before.nbytes, horizon_ticks=1),
-            StatePart("generator/tick", NUMBER_BYTES, horizon_ticks=None),  # with the seed: the address of the noise
-            *([StatePart("generator/limit", NUMBER_BYTES, horizon_ticks=None)] if generator.sees_less else []),
+            *(
+                StatePart(f"generator/{piece.name}", plain_bytes(state[piece.name]), piece.horizon_ticks)
+                for piece in self.generator.inventory()
+            ),
             StatePart("seed", NUMBER_BYTES, horizon_ticks=None),
             *([StatePart("prompt", plain_bytes(self._prompt), horizon_ticks=None)] if self._prompt else []),
             StatePart("frame", self._frame.nbytes, horizon_ticks=0),  # shown again after a restore; decides nothing

@@ -119,6 +119,11 @@ class ChaseTokenizer(nn.Module):
 
     # --- latents ----------------------------------------------------------------------------------------------------
 
+    @property
+    def scene_code(self) -> None:
+        """Its scene numbers are weights of a mood and speeds: no picture shows them one by one."""
+        return
+
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Scene `(..., SCENE_DIM)` and slots `(..., 2, 6)`."""
         return latent[..., :SCENE_DIM], latent[..., SCENE_DIM:].unflatten(-1, (SLOTS, SLOT_DIM))

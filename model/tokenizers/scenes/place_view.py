@@ -54,6 +54,11 @@ class PlaceTokenizer(nn.Module):
 
     # --- latents ----------------------------------------------------------------------------------------------------
 
+    @property
+    def scene_code(self) -> None:
+        """Its scene numbers are lamps and speeds: no picture shows them one by one."""
+        return
+
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Scene `(..., scene_dim)` and slots `(..., 1, 6)`."""
         return latent[..., : self.scene_dim], latent[..., self.scene_dim :].unflatten(-1, (1, SLOT_DIM))

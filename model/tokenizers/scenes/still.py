@@ -135,6 +135,16 @@ class SlotTokenizer(nn.Module):
 
     # --- latents --------------------------------------------------------------------------------------------------
 
+    @property
+    def scene_code(self) -> SlotTokenizer:
+        """Its latent is a scene code that pictures show, and slots: what the remedies against drift need."""
+        return self
+
+    def scene_levels(self) -> Tensor:
+        """Grey levels of 255 that one unit of each scene number changes in the frame, root mean square, `(scene_dim,)`
+        on the host."""
+        return self.basis.square().mean((1, 2, 3)).sqrt().cpu() * 255
+
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Scene code `(..., scene_dim)` and slots `(..., slots, 6)`."""
         c = self.config.scene_dim

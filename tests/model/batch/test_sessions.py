@@ -18,7 +18,7 @@ from nextframe.model.batch.memory import MemoryPool, PooledLane
 from nextframe.model.batch.rows import Phase, RowBlock, Session, SessionError, attend_alike
 from nextframe.model.batch.sessions import SessionBatch, TickRequest
 from nextframe.model.dynamics.slots import Dynamics
-from nextframe.model.generator.ticks import Generator, LevelGates
+from nextframe.model.generator.ticks import LevelGates, RollingGenerator
 from tests.support.networks import (
     SMALL,
     finished,
@@ -272,7 +272,7 @@ def test_a_snapshot_moves_between_a_generator_and_a_batch() -> None:
 
 
 def test_frames_are_those_of_the_tokenizer_for_one_latent() -> None:
-    generator: Generator = random_generator()
+    generator: RollingGenerator = random_generator()
     batch, sessions = batch_of(), []
     sessions = [batch.join(seed, *clip_of(seed)) for seed in range(3)]
     latents = list(tick(batch, dict.fromkeys(sessions, 2)).values())
@@ -285,7 +285,7 @@ def test_the_shipped_circuit_is_the_same_in_a_batch_and_alone() -> None:
     latents, conditions = random_past(CLIP_TICKS, rows=4)
     batch = SessionBatch(shipped_tokenizer(), shipped_dynamics(), 4, block_rows=4)
     single = SessionBatch(shipped_tokenizer(), shipped_dynamics(), 4, block_rows=4)
-    generator = Generator(shipped_tokenizer(), shipped_dynamics())
+    generator = RollingGenerator(shipped_tokenizer(), shipped_dynamics())
     generator.prefill(latents[:1], conditions[:1])
     sessions = [batch.join(seed, latents[seed], conditions[seed].clamp(0, 1)) for seed in range(4)]
     beside = single.join_snapshot(0, sessions[0].snapshot())
@@ -478,7 +478,7 @@ def test_a_past_or_a_snapshot_that_does_not_fit_leaves_the_row_free() -> None:
     with pytest.raises(SessionError, match=r"expected latents \(time, 24\)"):
         batch.join(1, latents, conditions[:1])
     with pytest.raises(ValueError, match="memory snapshot"):
-        batch.join_snapshot(1, Generator(shipped_tokenizer(), shipped_dynamics()).snapshot())
+        batch.join_snapshot(1, RollingGenerator(shipped_tokenizer(), shipped_dynamics()).snapshot())
     assert not batch.sessions
 
 

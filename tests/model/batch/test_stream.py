@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from nextframe.model.batch.stream import Emitted, HistoryError, StreamBatch, lag_frames
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.memory.past import gather
 from nextframe.model.memory.rolling import MemorySpec, RollingKVMemory
 from tests.support.networks import SMALL, random_dynamics, random_generator, random_tokenizer
@@ -124,7 +124,7 @@ def test_a_generator_of_finished_frames_is_refused() -> None:
     with pytest.raises(HistoryError, match=r"same_level history, got one with a clean history: it remembers finished"):
         StreamBatch(network)
     with pytest.raises(ValueError, match="expected a clean history, got same_level"):
-        Generator(
+        RollingGenerator(
             random_tokenizer(), random_dynamics(),
             memory_spec=replace(SMALL.memory_spec(), history="same_level", levels=2),
         )  # fmt: skip

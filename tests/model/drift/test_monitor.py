@@ -16,7 +16,7 @@ from nextframe.model.base.checkpoint import CheckpointError
 from nextframe.model.drift.actions import ACTIONS, DriftPolicy, carry_out
 from nextframe.model.drift.bank import DriftBank, load_bank, save_bank
 from nextframe.model.drift.monitor import ALARM_AFTER_TICKS, BLOCK_TICKS, KEYFRAME_EVERY_TICKS, DriftMonitor
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.runtime.recording.compare import differences
 from nextframe.runtime.session.registry import find_world
 from tests.support.networks import SMALL, finished, random_generator
@@ -222,13 +222,13 @@ def test_a_file_that_is_no_bank_is_refused(tmp_path: Path, fault: str) -> None:
 # --- actions ------------------------------------------------------------------------------------------------------
 
 
-def a_generator() -> Generator:
+def a_generator() -> RollingGenerator:
     generator = random_generator()
     generator.prefill(torch.zeros(1, 1, DIM), torch.zeros(1, 1, SMALL.condition_dim))
     return generator
 
 
-def a_session(ticks: int = 20) -> tuple[Generator, DriftMonitor]:
+def a_session(ticks: int = 20) -> tuple[RollingGenerator, DriftMonitor]:
     """A small network and its monitor after some ticks, both cars in sight."""
     generator, monitor = a_generator(), DriftMonitor(a_bank(), SMALL.window)
     for tick in range(ticks):
@@ -238,7 +238,7 @@ def a_session(ticks: int = 20) -> tuple[Generator, DriftMonitor]:
     return generator, monitor
 
 
-def commit(generator: Generator, monitor: DriftMonitor, latent: torch.Tensor, mood: int = 0) -> None:
+def commit(generator: RollingGenerator, monitor: DriftMonitor, latent: torch.Tensor, mood: int = 0) -> None:
     given = condition_of(mood)
     generator.commit(latent, torch.from_numpy(given)[None])
     monitor.observe(generator.last[0].numpy(), given)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nextframe.model.dynamics.slots import DynamicsConfig
-from nextframe.model.generator.ticks import DenoiseJob, Generator
+from nextframe.model.generator.ticks import FlowJob, RollingGenerator
 from tests.support.networks import SMALL, finished, random_generator, random_past
 
 TOLERANCE = 1e-5
 
 
-def started(rows: int = 1) -> tuple[Generator, Tensor]:
+def started(rows: int = 1) -> tuple[RollingGenerator, Tensor]:
     """A generator with a full memory, and the condition of the coming frame."""
     generator = random_generator(rows=rows)
     latents, conditions = random_past(9, rows)
@@ -24,7 +24,7 @@ def started(rows: int = 1) -> tuple[Generator, Tensor]:
     return generator, conditions[:, 8]
 
 
-def memory_bytes(generator: Generator) -> bytes:
+def memory_bytes(generator: RollingGenerator) -> bytes:
     memory = generator.memory
     numbers = memory.keys.numpy().tobytes() + memory.values.numpy().tobytes()
     return numbers + repr((memory.positions, memory.next_position)).encode()
@@ -150,11 +150,11 @@ def test_a_row_among_others_is_what_it_is_alone() -> None:
     together, condition = started(rows)
     latents, conditions = random_past(9, rows)
     noise = torch.randn(rows, SMALL.latent_dim, generator=torch.Generator().manual_seed(7))
-    joint = finished(DenoiseJob(together, condition, noise, 4))
+    joint = finished(FlowJob(together, condition, noise, 4))
     for row in range(rows):
         alone = random_generator()
         alone.prefill(latents[row : row + 1, :8], conditions[row : row + 1, :8])
-        latent = finished(DenoiseJob(alone, condition[row : row + 1], noise[row : row + 1], 4))
+        latent = finished(FlowJob(alone, condition[row : row + 1], noise[row : row + 1], 4))
         assert torch.allclose(latent[0], joint[row], atol=TOLERANCE, rtol=0)
         others = [k for k in range(rows) if k != row]
         assert (joint[others] - latent).abs().amax(-1).min() > 100 * TOLERANCE, "rows must differ for this to mean much"

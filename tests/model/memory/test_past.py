@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nextframe.model.dynamics.slots import rotate
-from nextframe.model.generator.ticks import DenoiseJob, Generator
+from nextframe.model.generator.ticks import FlowJob, RollingGenerator
 from nextframe.model.memory.past import FixedPast, Past, gather
 from nextframe.model.memory.rolling import MemorySpec, RollingKVMemory
 from nextframe.model.memory.slot_table import EMPTY, GAP
@@ -36,19 +36,21 @@ NETWORK_SPECS = {
 # --- the network over memory is the network over the sequence -----------------------------------------------------
 
 
-def predict(generator: Generator, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: float) -> Tensor:
+def predict(generator: RollingGenerator, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: float) -> Tensor:
     gates = generator.gates_at(condition, [tau])[0]
     return generator.predict(noisy, estimate, generator.known(condition), gates, generator.read_memory())
 
 
 @torch.inference_mode()
-def prediction(generator: Generator, condition: Tensor) -> Tensor:
+def prediction(generator: RollingGenerator, condition: Tensor) -> Tensor:
     """Of one noise for all."""
     noise = torch.randn(1, SMALL.latent_dim, generator=torch.Generator().manual_seed(5))
     return predict(generator, noise, torch.zeros_like(noise), condition, 0.0)
 
 
-def both_ways(window: int, damage: Callable[[Generator], None] = lambda generator: None, **options: Any) -> Tensor:
+def both_ways(
+    window: int, damage: Callable[[RollingGenerator], None] = lambda generator: None, **options: Any
+) -> Tensor:
     """Largest difference per tick of the sequence network and the memory network, over three times the memory."""
     time = 3 * SMALL.window + 2
     generator = random_generator(window=window, **options)
@@ -75,19 +77,19 @@ def test_memory_and_sequence_agree_far_beyond_the_window(window: int, fixed_shap
     assert both_ways(window, fixed_shape=fixed_shape).max() < TOLERANCE
 
 
-def age_by_one(generator: Generator) -> None:
+def age_by_one(generator: RollingGenerator) -> None:
     table = generator.memory.lanes[0].table
     aged = (s._replace(position=s.position - 1) if s.position != EMPTY else s for s in table.state.slots)
     table.state = table.state._replace(slots=tuple(aged))
 
 
-def blank_the_newest(generator: Generator) -> None:
+def blank_the_newest(generator: RollingGenerator) -> None:
     memory = generator.memory
     memory.values[:, :, :, memory.slot_for(memory.next_position - 1)] = 0
 
 
 @pytest.mark.parametrize("damage", [age_by_one, blank_the_newest])
-def test_a_memory_that_is_wrong_by_one_frame_does_not_agree(damage: Callable[[Generator], None]) -> None:
+def test_a_memory_that_is_wrong_by_one_frame_does_not_agree(damage: Callable[[RollingGenerator], None]) -> None:
     assert both_ways(SMALL.window, damage).max() > 100 * TOLERANCE
 
 
@@ -132,7 +134,7 @@ class Concatenation:
         return ages
 
 
-class ConcatenatingGenerator(Generator):
+class ConcatenatingGenerator(RollingGenerator):
     """Reads the whole past, cut to what each layer sees. `ring_order`: in the order of the slots, not of time."""
 
     def __init__(self, spec: MemorySpec, ring_order: bool = False) -> None:
@@ -155,14 +157,14 @@ class ConcatenatingGenerator(Generator):
         return Past(tuple(keys), tuple(values), tuple(own_keys), tuple(own_values), (None,) * spec.layers)
 
 
-def drive(generator: Generator, ticks: int) -> Tensor:
+def drive(generator: RollingGenerator, ticks: int) -> Tensor:
     """Latents of a session on given noise, `(ticks, latent_dim)`, each committed."""
     clean, conditions = random_past(ticks)
     generator.prefill(clean[:, :1], conditions[:, :1])
     draw, latents = torch.Generator().manual_seed(9), []
     for t in range(ticks):
         noise = 0.3 * torch.randn(1, SMALL.latent_dim, generator=draw)
-        latents.append(finished(DenoiseJob(generator, conditions[:, t], noise, 2)))
+        latents.append(finished(FlowJob(generator, conditions[:, t], noise, 2)))
         generator.commit(clean[:, t], conditions[:, t])
     return torch.cat(latents)
 

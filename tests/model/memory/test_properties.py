@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from torch import Tensor
 
 from nextframe.model.dynamics.slots import Dynamics, DynamicsConfig
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.memory.past import gather
 from nextframe.model.memory.rolling import Lane, MemorySpec, RollingKVMemory
 from nextframe.model.memory.slot_table import EMPTY, SINK
@@ -308,7 +308,7 @@ def test_bug_5_there_is_no_last_position() -> None:
 
 
 @torch.inference_mode()
-def predicted(generator: Generator, condition: Tensor) -> Tensor:
+def predicted(generator: RollingGenerator, condition: Tensor) -> Tensor:
     """Of one noise for all, without its share of the last frames: they would be the same anyway."""
     config = generator.config
     noise = torch.randn(1, config.latent_dim, generator=torch.Generator().manual_seed(5))
@@ -420,11 +420,11 @@ def test_five_thousand_commits_take_no_more_memory_and_fill_no_table() -> None:
     assert living_tensors() <= before[2] + 5
 
 
-def address(generator: Generator) -> tuple[int, int]:
+def address(generator: RollingGenerator) -> tuple[int, int]:
     return generator.memory.keys.data_ptr(), generator.memory.values.data_ptr()
 
 
-def snapshot_bytes(generator: Generator) -> int:
+def snapshot_bytes(generator: RollingGenerator) -> int:
     """Rounded: a longer position takes a byte more."""
     stored = io.BytesIO()
     torch.save(generator.snapshot(), stored)

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import save_file
 
 from nextframe.model.drift.bank import save_bank
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.stages.generator import StagedGenerator
 from nextframe.model.stages.kinds import dynamics_config as config_of
 from nextframe.model.stages.kinds import kind_of, new_tokenizer
@@ -56,7 +56,7 @@ def apart(weights: StageWeights) -> Iterator[StagedGenerator]:
     generator.close()
 
 
-def play(generator: Generator, ticks: int) -> list[tuple[int, bytes]]:
+def play(generator: RollingGenerator, ticks: int) -> list[tuple[int, bytes]]:
     latents, conditions = real_past(1)
     generator.prefill(latents, conditions)
     made = []

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.stages.generator import StagedGenerator
 from nextframe.model.stages.layout import Interval, LayoutError, StageCosts, balanced, parse_layout
 from nextframe.model.stages.network import lane_from, layer_of, load_blocks, table_numbers
@@ -34,14 +34,14 @@ def of_four(weights: StageWeights) -> Iterator[StagedGenerator]:
     generator.close()
 
 
-def play(generator: Generator, ticks: int, rows: int = 1, seed: int = 5) -> list[tuple[int, bytes]]:
+def play(generator: RollingGenerator, ticks: int, rows: int = 1, seed: int = 5) -> list[tuple[int, bytes]]:
     """Frame and checksum of every tick from a prefill on, with rungs that change."""
     latents, conditions = random_past(8, rows)
     generator.prefill(latents, conditions)
     return go_on(generator, ticks, conditions[:, -1], seed)
 
 
-def go_on(generator: Generator, ticks: int, condition: Tensor, seed: int = 5) -> list[tuple[int, bytes]]:
+def go_on(generator: RollingGenerator, ticks: int, condition: Tensor, seed: int = 5) -> list[tuple[int, bytes]]:
     made = []
     for tick in range(ticks):
         latent = finished(generator.start(condition, seed, (1, 2, 4)[tick % 3]))

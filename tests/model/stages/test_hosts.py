@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.stages.network import layer_of
 from nextframe.model.stages.process.hosts import Launch, LaunchedProcesses, launched
 from nextframe.model.stages.process.processes import StageLimits, StageStartError
@@ -44,7 +44,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> StageWeights:
     return store_weights(tmp_path_factory.mktemp("weights"))
 
 
-def played(generator: Generator, ticks: int = TICKS) -> list[tuple[int, Tensor]]:
+def played(generator: RollingGenerator, ticks: int = TICKS) -> list[tuple[int, Tensor]]:
     """Checksum and frame of every tick after a prefill."""
     latents, conditions = random_past(8)
     generator.prefill(latents, conditions)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nextframe.model.dynamics.slots import DynamicsConfig
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.stages.pipeline import (
     Account,
     LayerPipeline,
@@ -212,8 +212,8 @@ def pipelined(seed: int, stages: list[LayerStage]) -> PipelinedSession:
     return session
 
 
-def serial(seed: int) -> tuple[list[Tensor], Generator]:
-    generator, shown = Generator(random_tokenizer(), DYNAMICS), []
+def serial(seed: int) -> tuple[list[Tensor], RollingGenerator]:
+    generator, shown = RollingGenerator(random_tokenizer(), DYNAMICS), []
     generator.prefill(*random_past(3, rows=1, seed=seed))
     for tick in range(TICKS):
         condition = condition_at(seed)(tick)[None]

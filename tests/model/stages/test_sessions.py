@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nextframe.model.batch.rows import SessionError
 from nextframe.model.batch.sessions import TickRequest
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.stages.generator import StagedGenerator
 from nextframe.model.stages.process.processes import StageFault, StageLimits
 from nextframe.model.stages.ring import StageRing, StageWeights
@@ -68,7 +68,7 @@ def alone(seed: int, ticks: int) -> list[bytes]:
     return go_on_alone(one, seed, 0, ticks)
 
 
-def go_on_alone(one: Generator, seed: int, first_tick: int, ticks: int) -> list[bytes]:
+def go_on_alone(one: RollingGenerator, seed: int, first_tick: int, ticks: int) -> list[bytes]:
     made = []
     for tick in range(first_tick, first_tick + ticks):
         asked = request(seed, tick)

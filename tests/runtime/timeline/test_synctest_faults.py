@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nextframe.controllers.bots import make_bot
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.runtime.core import Action, Frame, ManualClock, Snapshot, TickPlan, TickResult
 from nextframe.runtime.timeline.synctest import PROMPT_EVERY_TICKS, RESET_EVERY_TICKS, busy_actions
 from nextframe.worlds.toy.world import ToyWorld
@@ -113,7 +113,7 @@ def test_a_hidden_counter_that_shows_in_the_picture_is_named() -> None:
 
 
 def test_a_stale_cache_of_the_conditioning_is_caught_when_a_rollback_crosses_a_new_prompt() -> None:
-    class KeysItsCacheByThePrompt(Generator):
+    class KeysItsCacheByThePrompt(RollingGenerator):
         """Keeps the conditioning as long as the prompt stays, though the controls are in it too."""
 
         def conditioning(self, condition: Tensor) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.runtime.config import world_info
 from nextframe.runtime.core import ManualClock
 from nextframe.runtime.session.registry import find_world
@@ -30,7 +30,7 @@ def wide_world(kind: str) -> NeuralWorld:
         generator = new_generator(random_chase(), random_dynamics(replace(dynamics_config(), **WIDE)))
         latents, conditions = real_past(1, 8)
     else:
-        generator = Generator(colourful_tokenizer(), random_dynamics(replace(SMALL, **WIDE)))
+        generator = RollingGenerator(colourful_tokenizer(), random_dynamics(replace(SMALL, **WIDE)))
         latents, conditions = random_past(8)
         info = replace(info, width_px=128, height_px=96)
     world = NeuralWorld(info, generator, SeedClips(latents, conditions), {}, ManualClock())
@@ -38,7 +38,7 @@ def wide_world(kind: str) -> NeuralWorld:
     return world
 
 
-def fill(generator: Generator) -> None:
+def fill(generator: RollingGenerator) -> None:
     """As after minutes of play, without playing them: keys and values from a fixed draw in every slot."""
     draw = torch.Generator().manual_seed(4)
     layers, rows, heads, slots, tokens, head_dim = generator.memory.keys.shape

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.tokenizers.scenes.still import SlotTokenizer, TokenizerConfig
 from nextframe.runtime.config import world_info
 from nextframe.runtime.core import ManualClock
@@ -23,7 +23,7 @@ def small_neural() -> NeuralWorld:
     """6 remembered ticks, 128x96 px, about 2 ms a tick. Every call makes networks of its own, to be broken freely."""
     info = world_info(find_world("circuit").spec, config_text="", weights_sha256="0" * 64)
     latents, conditions = random_past(_CLIP_TICKS, rows=_CLIPS)
-    generator = Generator(_colourful_tokenizer(), random_dynamics())
+    generator = RollingGenerator(_colourful_tokenizer(), random_dynamics())
     return NeuralWorld(
         replace(info, width_px=WIDTH_PX, height_px=HEIGHT_PX), generator, SeedClips(latents, conditions), {},
         ManualClock(),

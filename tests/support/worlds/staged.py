@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.stages.generator import StagedGenerator
 from nextframe.model.stages.layout import parse_layout
 from nextframe.model.stages.process.processes import StageFault, StageLimits
@@ -71,8 +71,8 @@ def staged_generator(
     )
 
 
-def whole_generator(*, rows: int = 1, window: int | None = None) -> Generator:
-    return Generator(colourful_tokenizer(), random_dynamics(FOUR), rows, window)
+def whole_generator(*, rows: int = 1, window: int | None = None) -> RollingGenerator:
+    return RollingGenerator(colourful_tokenizer(), random_dynamics(FOUR), rows, window)
 
 
 def _info() -> WorldInfo:

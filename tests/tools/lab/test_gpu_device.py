@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nextframe.model.base import rng
 from nextframe.model.generator.graphs import GraphedGenerator
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.tools.lab.gpu import sessions
 from nextframe.tools.lab.gpu.large.generator import LargeGenerator
 from nextframe.tools.lab.gpu.precision import EightBitLinear
@@ -60,7 +60,7 @@ class StaleCondition(GraphedGenerator):
         super()._begin()
 
 
-class ForgetsOnRestore(Generator):
+class ForgetsOnRestore(RollingGenerator):
     """Wrong on purpose: a snapshot does not bring back the last latent."""
 
     def restore(self, snapshot: dict[str, Any]) -> None:

@@ -18,7 +18,8 @@ from torch.utils._pytree import tree_leaves
 
 from nextframe.model.dynamics.slots import Dynamics
 from nextframe.model.generator.graphs import GraphedGenerator, NoGraphs, Recorder, Work
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.protocol import Inputs
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.tokenizers.scenes.still import SlotTokenizer, TokenizerConfig
 from nextframe.tools.lab.gpu.large.decoder import LargeDecoder
 from nextframe.tools.lab.gpu.large.generator import LargeGenerator, TickKind
@@ -72,7 +73,7 @@ def graphed(recorder: Recorder, rows: int = 1, window: int | None = None) -> Gra
     return GraphedGenerator(random_tokenizer(), random_dynamics(), recorder, rows=rows, window=window)
 
 
-def session(generator: Generator, ticks: int = TICKS) -> tuple[Tensor, Tensor, int]:
+def session(generator: RollingGenerator, ticks: int = TICKS) -> tuple[Tensor, Tensor, int]:
     """Latents `(ticks, rows, latent_dim)` and frames of a session with 1, 2 or 4 steps a tick, and its checksum."""
     rows = len(generator.last)
     latents, conditions = random_past(ticks + 3, rows)
@@ -165,7 +166,7 @@ def test_the_tape_refuses_a_constant_from_the_host() -> None:
 # --- devices ------------------------------------------------------------------------------------------------------
 
 
-def tick_on(device: str, kind: type[Generator], **options: Any) -> Generator:
+def tick_on(device: str, kind: type[RollingGenerator], **options: Any) -> RollingGenerator:
     """Two ticks of a small network that lives on the device."""
     with torch.device(device):
         tokenizer, dynamics = SlotTokenizer(TokenizerConfig(96, 128)), Dynamics(SMALL)
@@ -173,22 +174,22 @@ def tick_on(device: str, kind: type[Generator], **options: Any) -> Generator:
     latents, conditions = random_past(3)
     generator.prefill(latents, conditions)
     for _ in range(2):
-        condition = generator.to_condition(conditions[0, 0].tolist())
+        condition = generator.condition(Inputs(tuple(conditions[0, 0].tolist())))
         latent = finished(generator.start(condition, 1, 4))
         assert generator.decode(latent).device.type == device
         generator.commit(latent, condition)
     return generator
 
 
-@pytest.mark.parametrize("kind", [Generator, GraphedGenerator])
-def test_every_tensor_of_a_tick_is_where_the_network_is(kind: type[Generator]) -> None:
+@pytest.mark.parametrize("kind", [RollingGenerator, GraphedGenerator])
+def test_every_tensor_of_a_tick_is_where_the_network_is(kind: type[RollingGenerator]) -> None:
     """On the `meta` device tensors have no numbers: whatever is elsewhere, or is looked at on the way, raises."""
     options: dict[str, Any] = {"recorder": NoGraphs()} if kind is GraphedGenerator else {}
     generator = tick_on("meta", kind, **options)
     assert generator.last.device.type == generator.memory.keys.device.type == "meta"
 
 
-class ForgetsTheDevice(Generator):
+class ForgetsTheDevice(RollingGenerator):
     def noise(self, seed: int) -> Tensor:
         return super().noise(seed).new_zeros(self.last.shape, device="cpu")
 

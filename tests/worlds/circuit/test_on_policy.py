@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from nextframe.model.generator.ticks import Generator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.tokenizers.scenes.still import POSITION_SCALE_PX
 from nextframe.worlds.circuit.recipe.clips import CLIP_TICKS, Clips, Dreams, Latents, with_dreams
 from nextframe.worlds.circuit.recipe.on_policy import (
@@ -31,7 +31,7 @@ ROWS, TICKS = 6, CLIP_TICKS + 4
 
 @lru_cache(maxsize=1)
 def own() -> OwnEpisodes:
-    generator = Generator(shipped_tokenizer(), shipped_dynamics(), rows=ROWS)
+    generator = RollingGenerator(shipped_tokenizer(), shipped_dynamics(), rows=ROWS)
     return make(generator, Latents(generator.tokenizer).of, simulator(), 3, TICKS)
 
 
@@ -135,7 +135,7 @@ def test_the_pool_is_filled_at_once_and_refreshed_as_training_goes_on() -> None:
 
 
 def test_the_shipped_car_stays_within_walls_when_nobody_looks() -> None:
-    generator = Generator(shipped_tokenizer(), shipped_dynamics(), rows=12)
+    generator = RollingGenerator(shipped_tokenizer(), shipped_dynamics(), rows=12)
     episodes = make(generator, Latents(generator.tokenizer).of, simulator(), 900, 120, off_road=False)
     assert float((episodes.depth_px > 2).float().mean()) < 0.02
     assert np.isfinite(episodes.depth_px.numpy()).all()

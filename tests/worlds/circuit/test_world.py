@@ -74,9 +74,9 @@ def test_the_network_is_told_in_play_what_it_was_told_in_training(
 ) -> None:
     world = shipped()
     told: list[list[float]] = []
-    to_condition = world.generator.to_condition
+    given = world.generator.condition
     monkeypatch.setattr(
-        world.generator, "to_condition", lambda values: told.append(list(values)) or to_condition(values)
+        world.generator, "condition", lambda inputs: told.append(list(inputs.controls)) or given(inputs)
     )
     levels = {"steer": -127, "throttle": 64, "brake": 32}
     buttons = frozenset({"handbrake"} if handbrake else set())

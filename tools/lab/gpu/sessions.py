@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....model.base.checkpoint import load_tensors
 from ....model.generator.graphs import CudaGraphs, GraphedGenerator, NoGraphs, Recorder
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....worlds.circuit.world import SEEDS, load_networks
 from .queue import ROOT
 
@@ -22,12 +22,12 @@ def recorder_for(device: torch.device) -> Recorder:
     return CudaGraphs(device) if device.type == "cuda" else NoGraphs()
 
 
-def generator(device: torch.device, kind: str = "eager", **options: Any) -> Generator:
+def generator(device: torch.device, kind: str = "eager", **options: Any) -> RollingGenerator:
     """`eager` gathers what it sees; `fixed` reads whole memory at one place; `graphs` replays."""
     tokenizer, dynamics = load_networks(FOLDER, str(device))
     if kind == "graphs":
         return GraphedGenerator(tokenizer, dynamics, recorder_for(device), **options)
-    return Generator(tokenizer, dynamics, fixed_shape=kind == "fixed", **options)
+    return RollingGenerator(tokenizer, dynamics, fixed_shape=kind == "fixed", **options)
 
 
 def conditions(ticks: int, rows: int = 1) -> Tensor:
@@ -46,13 +46,13 @@ def conditions(ticks: int, rows: int = 1) -> Tensor:
     return torch.from_numpy(made)
 
 
-def prefill(one: Generator) -> None:
+def prefill(one: RollingGenerator) -> None:
     seeds, rows = load_tensors(FOLDER / SEEDS), len(one.last)
     one.prefill(seeds["latents"][:1].expand(rows, -1, -1), seeds["conditions"][:1].expand(rows, -1, -1))
 
 
 @torch.inference_mode()
-def play(one: Generator, ticks: int, steps: int = 4) -> tuple[Tensor, Tensor]:
+def play(one: RollingGenerator, ticks: int, steps: int = 4) -> tuple[Tensor, Tensor]:
     """Committed latents `(ticks, rows, latent_dim)` and frames, on the host."""
     prefill(one)
     latents, frames = [], []
@@ -63,7 +63,7 @@ def play(one: Generator, ticks: int, steps: int = 4) -> tuple[Tensor, Tensor]:
     return torch.stack(latents), torch.stack(frames)
 
 
-def tick(one: Generator, condition: Tensor, steps: int) -> Tensor:
+def tick(one: RollingGenerator, condition: Tensor, steps: int) -> Tensor:
     job = one.start(condition, SEED, steps)
     while job.can_step:
         job.step()

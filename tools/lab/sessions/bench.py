@@ -29,7 +29,7 @@ from ....model.base.checkpoint import load_tensors
 from ....model.base.devices import best_device
 from ....model.batch.sessions import ROW_STEP, SessionBatch, TickRequest
 from ....model.dynamics.slots import Dynamics
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import SlotTokenizer
 from ....runtime.core import NextframeError
 from ....runtime.session.registry import find_world
@@ -113,7 +113,7 @@ class Alone:
 
     def __init__(self, networks: Networks, sessions: int, steps: int) -> None:
         self._steps = steps
-        self._generators = [Generator(networks.tokenizer, networks.dynamics) for _ in range(sessions)]
+        self._generators = [RollingGenerator(networks.tokenizer, networks.dynamics) for _ in range(sessions)]
         for at, generator in enumerate(self._generators):
             clip = at % len(networks.latents)
             generator.prefill(networks.latents[clip][None], networks.conditions[clip][None])

@@ -27,7 +27,7 @@ from torch import Tensor
 from ....model.drift.actions import DriftPolicy, carry_out
 from ....model.drift.bank import DriftBank, load_bank
 from ....model.drift.monitor import DriftMonitor
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import SlotTokenizer
 from ....runtime.session.registry import find_world
 from ....worlds.circuit.evaluation.dreams import one_ahead, real_bands
@@ -60,7 +60,7 @@ class AsSampled(SlotTokenizer):
         return latent
 
 
-def perturb(generator: Generator, share: float, seed: int) -> None:
+def perturb(generator: RollingGenerator, share: float, seed: int) -> None:
     """Noise on every weight, `share` of that tensor's own spread."""
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -68,24 +68,24 @@ def perturb(generator: Generator, share: float, seed: int) -> None:
             weight.add_(torch.randn(weight.shape, generator=draw) * weight.std(unbiased=False) * share)
 
 
-def sample_hotter(generator: Generator, temperature: float) -> None:
+def sample_hotter(generator: RollingGenerator, temperature: float) -> None:
     generator.config = replace(generator.config, temperature=temperature)
 
 
-def stop_deciding(generator: Generator) -> None:
+def stop_deciding(generator: RollingGenerator) -> None:
     old = generator.tokenizer
     generator.tokenizer = AsSampled(old.config).eval().requires_grad_(False)
     generator.tokenizer.load_state_dict(old.state_dict())
 
 
-def damage_memory(generator: Generator, seed: int) -> None:
+def damage_memory(generator: RollingGenerator, seed: int) -> None:
     """Noise as strong as the keys and values themselves, in all that is remembered."""
     draw = torch.Generator().manual_seed(seed)
     for stored in (generator.memory.keys, generator.memory.values):
         stored.add_(torch.randn(stored.shape, generator=draw) * stored.std())
 
 
-def lose_the_road(generator: Generator, seed: int) -> None:
+def lose_the_road(generator: RollingGenerator, seed: int) -> None:
     """The player's car in the middle of the grass, standing, in all that is remembered: nothing that training shows."""
     latent = generator.last.clone()
     at = generator.config.scene_dim
@@ -111,8 +111,8 @@ class Case:
     """`prepare` breaks the generator before the start, `strike` once in mid-session; `mashed`: who drives."""
 
     name: str
-    prepare: Callable[[Generator, int], None] = lambda generator, seed: None
-    strike: Callable[[Generator, int], None] = lambda generator, seed: None
+    prepare: Callable[[RollingGenerator, int], None] = lambda generator, seed: None
+    strike: Callable[[RollingGenerator, int], None] = lambda generator, seed: None
     mashed: bool = False
 
 

@@ -120,11 +120,12 @@ def timed_sessions(world: Any, sessions: int, ticks: int, steps: int, unshown: i
     """The same for so many sessions, that go on from where the world stands: from the beginning of each tick to its
     picture; and rounds, in each of which every session shows one, ms."""
     from ....model.batch.sessions import TickRequest
+    from ....model.generator.protocol import Inputs
     from ....model.stages.sessions import StagedSession, StagedSessions
 
     many, snapshot = StagedSessions(world.stages), world.snapshot()["generator"]
     crowd = [many.join_snapshot(seed, snapshot) for seed in range(sessions)]
-    request = TickRequest(world.stages.to_condition([0.0] * world.stages.config.condition_dim)[0], steps)
+    request = TickRequest(world.stages.condition(Inputs((0.0,) * world.stages.config.condition_dim))[0], steps)
     left = dict.fromkeys(crowd, 1 + ticks)
     began_ns: dict[StagedSession, deque[int]] = {session: deque() for session in crowd}
     shown_ns, latency_ms = list[int](), list[float]()
@@ -169,8 +170,10 @@ def stage_costs(world: Any, steps: int) -> dict[str, Any]:
     """
     import torch
 
+    from ....model.generator.protocol import Inputs
+
     generator, top = world.stages, world.info.ladder[-1]
-    condition = generator.to_condition([0.0] * generator.config.condition_dim)
+    condition = generator.condition(Inputs((0.0,) * generator.config.condition_dim))
     job = generator.start(condition, 0, steps)
     job.step()
     latent = job.finish()

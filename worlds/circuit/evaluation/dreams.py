@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import SLOT_DIM
 from ...recipe.measures import (
     Image,
@@ -72,7 +72,7 @@ class Dream:
     film: list[Image]
 
 
-def start_rows(bench: Bench, generator: Generator, rows: int) -> tuple[list[DreamDriver], Tensor]:
+def start_rows(bench: Bench, generator: RollingGenerator, rows: int) -> tuple[list[DreamDriver], Tensor]:
     """Fill the memory with eight true frames of each held-out start; returns drivers and the last conditions."""
     episodes: list[Episode] = []
     seed = HELD_OUT_SEED + 100
@@ -165,7 +165,7 @@ def near_cover(bench: Bench, car: Car) -> bool:
     return any(cover.start - margin <= lap <= cover.stop + margin for cover in bench.simulator.track.covers)
 
 
-def ask(bench: Bench, generator: Generator, drivers: list[DreamDriver], given: Tensor, dream: Dream) -> None:
+def ask(bench: Bench, generator: RollingGenerator, drivers: list[DreamDriver], given: Tensor, dream: Dream) -> None:
     """Counterfactuals from here, same memory and noise: another weather; left against right; a held turn."""
     here = generator.snapshot()
     plain = generator.decode(denoise(generator, given, 4)).numpy()
@@ -189,7 +189,7 @@ def ask(bench: Bench, generator: Generator, drivers: list[DreamDriver], given: T
 
 
 def held_turns(  # noqa: PLR0917 - as `ask`, which is its only caller
-    bench: Bench, generator: Generator, drivers: list[DreamDriver], given: Tensor, dream: Dream, ticks: int = 8
+    bench: Bench, generator: RollingGenerator, drivers: list[DreamDriver], given: Tensor, dream: Dream, ticks: int = 8
 ) -> None:
     """Hold a steering level for a while in the dream and in the teacher from the same pose; compare the turns."""
     levels = torch.linspace(-1, 1, len(drivers))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....runtime.core import AXIS_LEVELS, Action, ActionSpace, Frame, quantise_axis
 from ....tools.evaluate.players import Palette
 from ....tools.evaluate.subjects import Frames, Pair, Poses, Subject
@@ -103,7 +103,7 @@ class CircuitDream(CircuitRows):
     def start_from(self, pasts: Sequence[Sequence[State]], conditions: NDArray[np.float32]) -> None:
         """The sessions begin after these true states, all of one length. `conditions`: `(rows, ticks, n)`, what led
         into each state."""
-        self._generator = Generator(self._tokenizer, self._dynamics, rows=len(pasts), window=self._window)
+        self._generator = RollingGenerator(self._tokenizer, self._dynamics, rows=len(pasts), window=self._window)
         latents = [self.bench.encode(self._generator, self.bench.frames(list(states))) for states in pasts]
         self._generator.prefill(torch.stack(latents), torch.from_numpy(conditions))
         self.states = [states[-1] for states in pasts]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import POSITION_SCALE_PX, SLOT_DIM
 from .. import world as circuit
 from ..teacher.render import Renderer
@@ -35,14 +35,14 @@ class Bench:
     renderer: Renderer
     folder: Path
 
-    def generator(self, rows: int, window: int | None = None) -> Generator:
+    def generator(self, rows: int, window: int | None = None) -> RollingGenerator:
         tokenizer, dynamics = circuit.load_networks(self.folder)
-        return Generator(tokenizer, dynamics, rows=rows, window=window)
+        return RollingGenerator(tokenizer, dynamics, rows=rows, window=window)
 
     def frames(self, states: list[State]) -> NDArrayFrames:
         return np.stack([self.renderer.draw(state) for state in states])
 
-    def encode(self, generator: Generator, frames: NDArrayFrames) -> Tensor:
+    def encode(self, generator: RollingGenerator, frames: NDArrayFrames) -> Tensor:
         with torch.inference_mode():
             return torch.cat(
                 [
@@ -52,7 +52,7 @@ class Bench:
             )
 
 
-def denoise(generator: Generator, given: Tensor, steps: int, seed: int = 7) -> Tensor:
+def denoise(generator: RollingGenerator, given: Tensor, steps: int, seed: int = 7) -> Tensor:
     job = generator.start(given, seed, steps)
     while job.can_step:
         job.step()

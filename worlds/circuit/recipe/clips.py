@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from ....model.dynamics.slots import Dynamics
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer
 from ..teacher.art import load_art
 from ..teacher.render import CAR_LENGTH_PX, CAR_WIDTH_PX
@@ -157,7 +157,7 @@ class Dreams:
 
     def at(self, dynamics: Dynamics, spent_s: float) -> OwnEpisodes:
         while len(self._pool) < 2 or spent_s >= self._due_s:
-            generator = Generator(self._tokenizer, copy.deepcopy(dynamics).cpu(), rows=self.ROWS)
+            generator = RollingGenerator(self._tokenizer, copy.deepcopy(dynamics).cpu(), rows=self.ROWS)
             settle_ticks = self.SETTLE_TICKS * (self._made % 3)
             seed = int(spent_s) + self._made
             fresh = make(generator, self._latents.of, self._simulator, seed, self.TICKS, settle_ticks=settle_ticks)

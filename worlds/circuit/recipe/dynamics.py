@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from ....model.dynamics.slots import Dynamics
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer
 from ...recipe.run import DynamicsRun, run_options
 from ..teacher.track import HEIGHT_PX, WIDTH_PX
@@ -154,7 +154,7 @@ def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clips: Clips, own_shar
 
 @torch.inference_mode()
 def free_run(  # noqa: PLR0917 - as in the sentence below
-    generator: Generator, episodes: Episodes, seed_ticks: int, ticks: int, steps: int, rows: int
+    generator: RollingGenerator, episodes: Episodes, seed_ticks: int, ticks: int, steps: int, rows: int
 ) -> Tensor:
     """Latents dreamt after `seed_ticks` true ones under the episodes' controls, `(rows, ticks, latent_dim)`."""
     generator.prefill(episodes.latents[:rows, :seed_ticks], episodes.conditions[:rows, :seed_ticks])
@@ -169,7 +169,7 @@ def free_run(  # noqa: PLR0917 - as in the sentence below
     return torch.stack(out, 1)
 
 
-def place_error_px(generator: Generator, dreamt: Tensor, true: Tensor) -> Tensor:
+def place_error_px(generator: RollingGenerator, dreamt: Tensor, true: Tensor) -> Tensor:
     """Distance of each slot's place where both show it, `(rows, ticks, slots)`, NaN elsewhere."""
     _, a = generator.tokenizer.split(dreamt)
     _, b = generator.tokenizer.split(true)
@@ -180,7 +180,7 @@ def place_error_px(generator: Generator, dreamt: Tensor, true: Tensor) -> Tensor
 
 def watch(dynamics: Dynamics, tokenizer: SlotTokenizer, held_out: Episodes) -> str:
     rows, start, ticks = min(32, len(held_out.latents)), 16, 120
-    generator = Generator(tokenizer, copy.deepcopy(dynamics).cpu(), rows=rows)
+    generator = RollingGenerator(tokenizer, copy.deepcopy(dynamics).cpu(), rows=rows)
     dreamt = free_run(generator, held_out, start, ticks, 2, rows)
     true = held_out.latents[:rows, start : start + ticks]
     error = place_error_px(generator, dreamt, true)

@@ -17,7 +17,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ..evaluation.rig import car_of, denoise
 from ..teacher.simulator import Controls, Simulator, State
 from ..teacher.track import WALL_PX
@@ -106,7 +106,7 @@ def seen(simulator: Simulator, shadow: State, last: Tensor, before: Tensor) -> S
 
 @torch.inference_mode()
 def make(
-    generator: Generator,
+    generator: RollingGenerator,
     latents_of: Callable[[list[State]], Tensor],
     simulator: Simulator,
     seed: int,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ...recipe.gates import judged, print_gates, write_report
 from ...recipe.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
 from .. import world as drive_world
@@ -58,11 +58,11 @@ class Bench:
     renderer: Renderer
     folder: Path
 
-    def generator(self, rows: int, window: int | None = None) -> Generator:
+    def generator(self, rows: int, window: int | None = None) -> RollingGenerator:
         tokenizer, dynamics = drive_world.load_networks(self.folder)
         return drive_world.new_generator(tokenizer, dynamics, rows, window)
 
-    def begin(self, generator: Generator, states: States, ticks: int = PAST_TICKS) -> States:
+    def begin(self, generator: RollingGenerator, states: States, ticks: int = PAST_TICKS) -> States:
         """A past of the teacher's, hands off but for some throttle; returns where it ends."""
         rows = len(states)
         controls = replace(none_of(rows), throttle=np.full(rows, 0.5))
@@ -75,14 +75,14 @@ class Bench:
         return states
 
 
-def denoised(generator: Generator, given: Tensor, steps: int = 4, seed: int = 7) -> Tensor:
+def denoised(generator: RollingGenerator, given: Tensor, steps: int = 4, seed: int = 7) -> Tensor:
     job = generator.start(given, seed, steps)
     while job.can_step:
         job.step()
     return job.finish()
 
 
-def pictures(generator: Generator, latents: Tensor) -> list[Image]:
+def pictures(generator: RollingGenerator, latents: Tensor) -> list[Image]:
     with torch.inference_mode():
         return [generator.decode(latents[k : k + 1])[0].numpy() for k in range(len(latents))]
 
@@ -209,7 +209,7 @@ class Pilot:
         )
 
 
-def dream(bench: Bench, generator: Generator, states: States, controls: Controls, steps: int = 4) -> States:
+def dream(bench: Bench, generator: RollingGenerator, states: States, controls: Controls, steps: int = 4) -> States:
     """One tick of the dream; returns the teacher's states with the cars where the dream now shows them."""
     shadows = bench.simulator.step(states, controls)
     given = torch.from_numpy(condition(controls, shadows))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....runtime.core import AXIS_LEVELS, Action, ActionSpace, Frame, quantise_axis
 from ....tools.evaluate.measures.memory_return import Return
 from ....tools.evaluate.players import Palette
@@ -97,11 +97,11 @@ class DriveDream(DriveRows):
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench)
         self._networks = course.load_networks(bench.folder)
-        self._generator: Generator | None = None
+        self._generator: RollingGenerator | None = None
         self._shown: Frames | None = None
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> RollingGenerator:
         assert self._generator is not None, "start comes first"
         return self._generator
 

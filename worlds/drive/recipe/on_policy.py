@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.chase import (
     LEAN,
     MOOD_DIM,
@@ -82,7 +82,9 @@ def none_of(sessions: int) -> Controls:
 
 
 @torch.inference_mode()
-def make(generator: Generator, simulator: Simulator, seed: int, ticks: int, *, settle_ticks: int = 0) -> OwnEpisodes:
+def make(
+    generator: RollingGenerator, simulator: Simulator, seed: int, ticks: int, *, settle_ticks: int = 0
+) -> OwnEpisodes:
     """Drive all rows of `generator` for `settle_ticks`, which are dropped, and `ticks`, which are kept."""
     rows = len(generator.last)
     states = simulator.reset([seed * rows + k for k in range(rows)])

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ...drive.evaluation.gates import denoised, pictures
 from ...recipe.measures import Image
 from .. import world as keep
@@ -36,7 +36,7 @@ class KeepBench:
         self.folder, self.rows, self.walk = folder, rows, Walk()
         self.game = KeepGame()
 
-    def generator(self, rows: int) -> Generator:
+    def generator(self, rows: int) -> RollingGenerator:
         return keep.new_generator(*keep.load_networks(self.folder), rows)
 
     def starts(self, rows: int, seed: int = 0) -> Walkers:
@@ -76,7 +76,7 @@ class KeepBench:
         """The game's pictures from where latents `(rows, latent_dim)` are, all lamps lit."""
         return shown_in(self.game, latents)
 
-    def dreaming(self, starts: Walkers) -> Generator:
+    def dreaming(self, starts: Walkers) -> RollingGenerator:
         """A generator that begins at rest there."""
         generator = self.generator(len(starts))
         latents = torch.from_numpy(keep.latents_of(starts))[:, None].expand(-1, PAST_TICKS, -1)

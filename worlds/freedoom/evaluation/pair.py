@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ....runtime.core import Action, ActionSpace, Frame, quantise_axis
 from ....tools.evaluate.players import Palette
 from ....tools.evaluate.subjects import Frames, Pair, Subject
@@ -119,11 +119,11 @@ class KeepDream(KeepRows):
         super().__init__()
         self._game = game
         self._networks = keep.load_networks(folder)
-        self._generator: Generator | None = None
+        self._generator: RollingGenerator | None = None
         self._shown: Frames | None = None
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> RollingGenerator:
         assert self._generator is not None, "start comes first"
         return self._generator
 

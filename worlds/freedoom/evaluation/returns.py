@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ...drive.evaluation.gates import denoised, pictures
 from ...recipe.measures import squared_error, visible_change
 from .. import world as keep
@@ -58,7 +58,7 @@ def away_and_back(bench: KeepBench, rows: int, most_ticks: int = 400) -> dict[st
     }  # fmt: skip
 
 
-def walk_to(generator: Generator, goals: list[tuple[float, float, float]], most_ticks: int) -> tuple[int, float]:
+def walk_to(generator: RollingGenerator, goals: list[tuple[float, float, float]], most_ticks: int) -> tuple[int, float]:
     """Every row of the dream walks to its goal; after how many ticks the last was there, and the share that is."""
     pilot = Pilot(goals)
     for tick in range(most_ticks):

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....model.generator.ticks import Generator
+from ....model.generator.ticks import RollingGenerator
 from ...drive.recipe.on_policy import OwnEpisodes
 from ..teacher.plan import LAMPS
 from ..teacher.walk import Steps, Walk, Walkers
@@ -128,7 +128,7 @@ def ghosts(walk: Walk, rows: int, ticks: int, seed: int) -> OwnEpisodes:
 
 
 @torch.inference_mode()
-def dreams(generator: Generator, walk: Walk, seed: int, ticks: int, settle_ticks: int = 0) -> OwnEpisodes:
+def dreams(generator: RollingGenerator, walk: Walk, seed: int, ticks: int, settle_ticks: int = 0) -> OwnEpisodes:
     """All rows of `generator` played for `settle_ticks`, which are dropped, and `ticks`, which are kept."""
     rows = len(generator.last)
     rng = np.random.Generator(np.random.Philox(key=seed + 97))

@@ -91,15 +91,17 @@ def every_shipped_world_plays(device: torch.device) -> None:
 @torch.inference_mode()
 def played(name: str, device: torch.device) -> list[Tensor]:
     """Pictures of a shipped world on a device, brought to the host."""
-    from .....model.generator.ticks import Generator
+    from .....model.generator.protocol import Inputs
+    from .....model.generator.ticks import RollingGenerator
 
     world, folder = import_module(f"nextframe.worlds.{name}.world"), ROOT / "worlds" / name
     seeds = world.load_seeds(folder)
-    generator = Generator(*world.load_networks(folder, str(device)))
+    generator = RollingGenerator(*world.load_networks(folder, str(device)))
     generator.prefill(seeds.latents[:1], seeds.conditions[:1])
     shown = [generator.decode(generator.last).cpu()]
     for tick in range(9):
-        condition = generator.to_condition([0.8 * (k == tick % 3) for k in range(generator.config.condition_dim)])
+        numbers = range(generator.config.condition_dim)
+        condition = generator.condition(Inputs(tuple(0.8 * (k == tick % 3) for k in numbers)))
         job = generator.start(condition, seed=1, steps=(1, 2, 4)[tick % 3])
         while job.can_step:
             job.step()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .....model.generator.graphs import GraphedGenerator, NoGraphs
-from .....model.generator.ticks import Generator
+from .....model.generator.ticks import RollingGenerator
 from .....worlds.circuit.world import load_networks
 from .. import sessions
 from ..step import Context, SkippedError
@@ -26,7 +26,7 @@ COMPILED_BOUND = 1e-2
 
 
 def run(context: Context) -> None:
-    ways: dict[str, Callable[[], Generator]] = {
+    ways: dict[str, Callable[[], RollingGenerator]] = {
         "eager": lambda: sessions.generator(context.device, "eager"),
         "fixed": lambda: sessions.generator(context.device, "fixed"),
         "graphs": lambda: sessions.generator(context.device, "graphs"),
@@ -39,7 +39,7 @@ def run(context: Context) -> None:
         context.attempt(name, partial(measured, context, make, name, expected, ticks))
 
 
-def compiled(context: Context, *, graphs: bool) -> Generator:
+def compiled(context: Context, *, graphs: bool) -> RollingGenerator:
     if context.device.type != "cuda" and not context.rehearse:
         raise SkippedError("compiled ways are measured on a GPU only")
     if context.left_s < 20:
@@ -54,7 +54,7 @@ def compiled(context: Context, *, graphs: bool) -> Generator:
 
 
 def measured(
-    context: Context, make: Callable[[], Generator], name: str, expected: torch.Tensor, ticks: int
+    context: Context, make: Callable[[], RollingGenerator], name: str, expected: torch.Tensor, ticks: int
 ) -> dict[str, Any]:
     began = time.monotonic()
     one = make()
@@ -71,7 +71,7 @@ def measured(
 
 
 @torch.inference_mode()
-def timed(one: Generator, steps: int, ticks: int) -> dict[str, Any]:
+def timed(one: RollingGenerator, steps: int, ticks: int) -> dict[str, Any]:
     """Stages in ms by the device's own clock, the tick by the host's, from the input to the frame's bytes."""
     sessions.prefill(one)
     rows, tick_ms, answer_ms = [], [], []

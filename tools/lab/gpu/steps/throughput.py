@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .....model.generator.ticks import Generator
+from .....model.generator.ticks import RollingGenerator
 from .. import sessions
 from ..queue import ROOT
 from ..step import Context, SkippedError
@@ -55,7 +55,7 @@ def of_rows(rows: int, context: Context) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def _tick(one: Generator, condition: torch.Tensor) -> None:
+def _tick(one: RollingGenerator, condition: torch.Tensor) -> None:
     one.decode(sessions.tick(one, condition, STEPS))
 
 
