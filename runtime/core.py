@@ -187,7 +187,7 @@ class Controller(Protocol):
 
 
 class Display(Protocol):
-    """Where frames go. Null objects instead of `None` checks: see `NullDisplay` in `nextframe.runtime.display.gl`."""
+    """Where frames go. Null objects instead of `None` checks: see NullDisplay` in `nextframe.runtime.display.null`."""
 
     def present(self, frame: Frame) -> int:
         """Show the frame; returns the clock's time when it was handed to the screen, in ns."""

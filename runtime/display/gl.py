@@ -1,18 +1,19 @@
-"""Where frames go: a window through OpenGL, an offscreen EGL surface, or nowhere.
+"""Frames through OpenGL: in a window, or offscreen through EGL. Both show the same pixels as the null display does:
+at a whole scale, exactly the frame's.
 
-Owns GPU textures, scaling and the HUD's blending. Knows nothing about events, worlds, ticks or what a HUD says.
-All three displays show the same pixels: at a whole scale, exactly the frame's.
+GPU textures, scaling and the blending of an overlay. Whatever runs headless imports `null` instead, and no GL.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core import Clock, DisplayError, Frame
+from .surface import Drawable
 
 Filter = Literal["crisp", "smooth"]
 """`crisp`: square pixels at a whole scale where one fits. `smooth`: linear, as large as fits."""
@@ -128,7 +129,7 @@ class FrameBlitter:
         if overlay.ndim != 3 or overlay.shape[2] != 4 or overlay.dtype != np.uint8:
             raise DisplayError(
                 f"overlay: expected uint8 of shape (height, width, 4), got {overlay.dtype} of shape {overlay.shape}; "
-                "render it with runtime.hud.Hud"
+                "paint it with nextframe.runtime.display.painter"
             )
         size_px = (overlay.shape[1], overlay.shape[0])
         if self._overlay_texture is None or self._overlay_texture.size != size_px:
@@ -146,21 +147,12 @@ class FrameBlitter:
             resource.release()
 
 
-class Surface(Protocol):
-    """What a GLDisplay needs of a window: `nextframe.runtime.display.window.Window` has it."""
-
-    @property
-    def size_px(self) -> tuple[int, int]: ...
-
-    def flip(self) -> None: ...
-
-
 class GLDisplay:
     """Shows frames in a window whose OpenGL context is current on this thread. Closing it leaves the window open."""
 
     def __init__(
         self,
-        window: Surface,
+        window: Drawable,
         clock: Clock,
         frame_size_px: tuple[int, int],
         *,
@@ -258,30 +250,6 @@ class EGLDisplay:
                 self._target.release()
             self._ctx.release()
             self._ctx = None
-
-
-class NullDisplay:
-    """Shows nothing and costs nothing; remembers the last frame by reference. Overlays are ignored."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._last: Frame | None = None
-
-    def present(self, frame: Frame) -> int:
-        self._last = frame
-        return self._clock.now_ns()
-
-    def present_with_overlay(self, frame: Frame, overlay_rgba: NDArray[np.uint8] | None) -> int:
-        return self.present(frame)
-
-    def read(self) -> Frame:
-        """The last frame presented. Raises DisplayError before the first."""
-        if self._last is None:
-            raise DisplayError("nothing to read: expected a presented frame, got none; call present first")
-        return self._last
-
-    def close(self) -> None:
-        self._last = None
 
 
 def _create_context(*, standalone: bool) -> moderngl.Context:

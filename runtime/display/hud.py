@@ -1,37 +1,16 @@
-"""The heads-up display: a model of what is shown, drawn as one RGBA picture of the window's size.
+"""What the heads-up display says, as data: a window paints it, a browser could.
 
-Owns the HUD's words, layout and colours. Knows nothing about OpenGL, events, or where the numbers come from: it
-shows a `HudModel` as given. Uses pygame for its fonts only. Warnings differ in shape as well as in colour.
+`HudModel` holds the session's numbers as they were measured; `hud_of` makes of them the `Hud`: every text, already
+worded and rounded, and which parts are on. Needs no font, no window and no GL.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the banner would spoil output meant for other programs
-
-import pygame  # after the line above
-
-Colour: TypeAlias = tuple[int, int, int]
 FRAME_HISTORY = 120
-
-TEXT: Colour = (240, 243, 246)
-QUIET: Colour = (160, 171, 182)
-GOOD: Colour = (94, 214, 190)
-WARN: Colour = (255, 176, 58)
-RECORD: Colour = (255, 82, 82)
-PANEL = (14, 18, 24, 186)
-CAP = (46, 54, 64, 235)
-EDGE = (255, 255, 255, 36)
-ARROWS = {"left": 180, "right": 0, "up": 90, "down": 270}
-"""Degrees. Drawn, because pygame's built-in font has no arrows."""
-
+ARROWS = ("left", "right", "up", "down")
 PUNCTUATION = {
     "period": ".", "comma": ",", "slash": "/", "minus": "-", "equals": "=", "left_bracket": "[", "right_bracket": "]",
     "semicolon": ";", "quote": "'", "backquote": "`", "backslash": "\\", "iso_backslash": "<", "plus": "+",
@@ -41,7 +20,7 @@ PUNCTUATION = {
 
 @dataclass(frozen=True)
 class HudModel:
-    """Everything the HUD shows. Times in ms; `None` is shown as a dash, `deadline_ms` None means no deadline.
+    """Everything the HUD is made of. Times in ms; `None` is shown as a dash, `deadline_ms` None means no deadline.
 
     `rung`: denoise steps of the last tick, an entry of `ladder`. `reason`: why the governor chose it. `frame_ms`: the
     last frame times, oldest first (at most 120 are drawn). `pressed`: control or action names. `text_being_typed`:
@@ -71,281 +50,102 @@ class HudModel:
     help_lines: tuple[str, ...] = ()
 
 
-class Hud:
-    """Draws `HudModel`s. `scale` enlarges everything (1.0: text follows the window's height).
+@dataclass(frozen=True)
+class KeyCap:
+    """A key to be drawn: its `label`, or the `arrow` on it ("left", "right", "up", "down") in the label's place."""
 
-    `show_stats=False` leaves only what the player must always see: recording, pause, prompt line, message, help.
+    label: str = ""
+    arrow: str = ""
+
+
+@dataclass(frozen=True)
+class HelpLine:
+    """`key`: what to press, None for a heading. `text`: what it does."""
+
+    key: KeyCap | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Frame times in ms, oldest first, at most `FRAME_HISTORY`. The top of the graph is `top_ms`."""
+
+    frame_ms: tuple[float, ...]
+    deadline_ms: float | None
+    top_ms: float
+
+    def late(self, frame_ms: float) -> bool:
+        return self.deadline_ms is not None and frame_ms > self.deadline_ms
+
+
+@dataclass(frozen=True)
+class Stats:
+    """The numbers, worded. `pips`: one for each rung of the ladder, whether it is in use. `warn`: ticks were missed."""
+
+    fps: str
+    response: str
+    deadline: str
+    pips: tuple[bool, ...]
+    steps: str
+    why: str
+    misses: str
+    warn: bool
+    held: str
+    input_to_screen: str
+    graph: Graph
+
+
+@dataclass(frozen=True)
+class Hud:
+    """What is on the screen over the frame. An empty text, an empty tuple, None and False are not drawn.
+
+    `typed`: the prompt line so far. `help`: the controls, None while they are not asked for.
     """
 
-    def __init__(self, *, scale: float = 1.0, show_stats: bool = True) -> None:
-        self.show_stats = show_stats
-        self._scale = scale
-        self._unit = 0  # text height in px: everything is laid out in it
-        self._size_px = (0, 0)
-        pygame.font.init()
-        self._text = lru_cache(maxsize=512)(self._render_text)
-        self._font = lru_cache(maxsize=32)(lambda size: pygame.font.Font(None, size))
+    stats: Stats | None = None
+    title: str = ""
+    prompt: str = ""
+    keys: tuple[KeyCap, ...] = ()
+    recording: bool = False
+    paused: bool = False
+    typed: str | None = None
+    message: str = ""
+    help: tuple[HelpLine, ...] | None = None
 
-    def render(self, model: HudModel, size_px: tuple[int, int]) -> NDArray[np.uint8]:
-        """The HUD for a window of `size_px` (width, height): a new (height, width, 4) uint8 array, straight alpha."""
-        width, height = max(1, size_px[0]), max(1, size_px[1])
-        picture = np.zeros((height, width, 4), np.uint8)
-        if min(size_px) < 48:  # nothing would be readable
-            return picture
-        unit = int(max(11, min(30, min(height / 40, width / 52) * self._scale)))
-        self._unit, self._size_px = unit, (width, height)
-        canvas = pygame.image.frombuffer(picture.data, (width, height), "RGBA")
-        if self.show_stats and not model.show_help:
-            self._draw_stats(canvas, model)
-            self._draw_world(canvas, model)
-            self._draw_pressed(canvas, model.pressed)
-        if model.recording:
-            self._draw_recording(canvas)
-        if model.show_help:
-            self._draw_help(canvas, model.help_lines)
-        elif model.paused:
-            self._draw_paused(canvas)
-        if model.text_being_typed is not None:
-            self._draw_prompt_line(canvas, model.text_being_typed)
-        elif model.message and not model.show_help:
-            self._draw_message(canvas, model.message)
-        return picture
 
-    # --- parts ----------------------------------------------------------------------------------------------
+def hud_of(model: HudModel, *, show_stats: bool = True) -> Hud:
+    """`show_stats=False` leaves only what a player must always see: recording, pause, prompt line, message, help."""
+    playing = show_stats and not model.show_help
+    named = playing and bool(model.world or model.prompt)
+    return Hud(
+        stats=_stats(model) if playing else None,
+        title=f"{model.world}   tick {model.tick:,}" if named else "",
+        prompt=model.prompt if named else "",
+        keys=tuple(key_cap(control) for control in model.pressed) if playing else (),
+        recording=model.recording,
+        paused=model.paused and not model.show_help,
+        typed=model.text_being_typed,
+        message="" if model.show_help or model.text_being_typed is not None else model.message,
+        help=tuple(help_line(line) for line in model.help_lines) if model.show_help else None,
+    )
 
-    def _draw_stats(self, canvas: pygame.Surface, model: HudModel) -> None:
-        unit = self._unit
-        margin, pad = unit, int(unit * 0.9)
-        width = min(unit * 19, self._size_px[0] - 2 * margin)
-        graph_height = int(unit * 3.6)
-        full = self._size_px[1] >= unit * 24  # a low window keeps the numbers and loses the graph
-        height = pad * 2 + int(unit * 6.2) + (graph_height + unit if full else 0)
-        self._panel(canvas, pygame.Rect(margin, margin, width, height))
-        left, right, y = margin + pad, margin + width - pad, margin + pad
 
-        big = self._write(canvas, number(model.fps, 1), left, y, size=2.1)
-        self._write(canvas, "fps", big + unit // 3, y + int(unit * 0.85), QUIET)
-        self._write_right(
-            canvas, f"p50 {number(model.response_p50_ms)}   p99 {number(model.response_p99_ms)} ms", right, y
-        )
-        deadline = "no deadline" if model.deadline_ms is None else f"deadline {number(model.deadline_ms)} ms"
-        self._write_right(canvas, deadline, right, y + int(unit * 1.15), QUIET)
-        y += int(unit * 2.5)
-
-        after = self._draw_pips(canvas, model, left, y)
-        why = model.reason.removeprefix(steps_in_words(model.rung)).lstrip(" ,")  # which stands there already
-        self._write(canvas, self._fit(why, right - after - unit // 2), after + unit // 2, y, QUIET)
-        y += int(unit * 1.5)
-        if full:
-            self._draw_graph(canvas, model, pygame.Rect(left, y, width - 2 * pad, graph_height))
-            y += graph_height + unit
-        self._labelled(canvas, "misses", str(model.misses), left, y, warn=model.misses > 0)
-        self._labelled(canvas, "held", str(model.held_frames), left + (width - 2 * pad) // 2, y)
-        y += int(unit * 1.35)
-        self._labelled(canvas, "input to screen", f"{number(model.input_to_present_ms)} ms", left, y)
-
-    def _draw_pips(self, canvas: pygame.Surface, model: HudModel, left: int, y: int) -> int:
-        """The quality ladder as pips, filled up to the rung in use; returns where the text after it ends."""
-        if not model.ladder:
-            return left
-        size = int(self._unit * 0.62)
-        for index, rung in enumerate(model.ladder):
-            filled = rung <= model.rung
-            pip = rounded(size, size, size / 2, (*GOOD, 255) if filled else (0, 0, 0, 0), (*GOOD, 255))
-            canvas.blit(pip, (left + index * int(size * 1.35), y + (self._unit - size) // 2 - 1))
-        after = left + len(model.ladder) * int(size * 1.35) + self._unit // 3
-        return self._write(canvas, steps_in_words(model.rung), after, y)
-
-    def _draw_graph(self, canvas: pygame.Surface, model: HudModel, area: pygame.Rect) -> None:
-        """Frame times, newest at the right; a bar over the deadline is amber, full width and wears a cap."""
-        times = model.frame_ms[-FRAME_HISTORY:]
-        deadline_ms = model.deadline_ms
-        top_ms = 2 * deadline_ms if deadline_ms else max(1.0, *times, 1.0) * 1.25
-        canvas.fill((6, 9, 13, 222), area)
-        pitch = area.width / FRAME_HISTORY
-        for index, time_ms in enumerate(times):
-            slot = FRAME_HISTORY - len(times) + index
-            x, end = area.left + int(slot * pitch), area.left + int((slot + 1) * pitch)
-            height = max(1, round(area.height * min(1.0, time_ms / top_ms)))
-            late = deadline_ms is not None and time_ms > deadline_ms
-            bar_width = max(1, end - x - (0 if late else 1))
-            canvas.fill((*(WARN if late else GOOD), 255), (x, area.bottom - height, bar_width, height))
-            if late:
-                cap = max(3, self._unit // 4)
-                canvas.fill(
-                    (*WARN, 255), (x + bar_width // 2 - cap, area.bottom - height, 2 * cap + 1, max(2, cap // 2))
-                )
-        if deadline_ms:
-            y = area.bottom - round(area.height * deadline_ms / top_ms)
-            dash = max(4, self._unit // 2)
-            for x in range(area.left, area.right, dash):
-                canvas.fill((*TEXT, 220), (x, y, min(dash // 2, area.right - x), 1))
-
-    def _draw_world(self, canvas: pygame.Surface, model: HudModel) -> None:
-        """World, tick and prompt, bottom right: maps and scores of worlds are usually above."""
-        if not (model.world or model.prompt) or self._size_px[0] < self._unit * 34:
-            return
-        unit, pad = self._unit, int(self._unit * 0.9)
-        title = f"{model.world}   tick {model.tick:,}"
-        limit = unit * 16
-        prompt = self._fit(model.prompt, limit)
-        width = quantised(max(self._width(title), self._width(prompt)) + 2 * pad, unit)
-        height = 2 * pad + int(unit * (2.4 if prompt else 1.0))
-        left, top = self._size_px[0] - unit - width, self._size_px[1] - unit - height
-        self._panel(canvas, pygame.Rect(left, top, width, height))
-        self._write_right(canvas, title, left + width - pad, top + pad, QUIET)
-        self._write_right(canvas, prompt, left + width - pad, top + pad + int(unit * 1.4))
-
-    def _draw_recording(self, canvas: pygame.Surface) -> None:
-        unit = self._unit
-        width, height = int(unit * 5.2), int(unit * 2)
-        above_the_world_px = int(unit * 4.8)
-        top = self._size_px[1] - unit - above_the_world_px - height
-        rect = pygame.Rect(self._size_px[0] - unit - width, top, width, height)
-        self._panel(canvas, rect, radius=height / 2)
-        dot = int(unit * 0.9)
-        canvas.blit(rounded(dot, dot, dot / 2, (*RECORD, 255)), (rect.left + unit, rect.centery - dot // 2))
-        self._write(canvas, "REC", rect.left + int(unit * 2.3), rect.centery - int(unit * 0.45))
-
-    def _draw_paused(self, canvas: pygame.Surface) -> None:
-        unit = self._unit
-        label = self._text("PAUSED", int(unit * 1.9), TEXT)
-        bar_width, bar_height = int(unit * 0.5), int(unit * 1.6)
-        rect = pygame.Rect(0, 0, quantised(label.get_width() + int(unit * 5.2), 2), int(unit * 3.8))
-        rect.center = (self._size_px[0] // 2, self._size_px[1] // 2)
-        self._panel(canvas, rect, radius=unit * 1.2)
-        x = rect.left + int(unit * 1.5)
-        for offset in (0, int(bar_width * 1.7)):
-            canvas.fill((*TEXT, 255), (x + offset, rect.centery - bar_height // 2, bar_width, bar_height))
-        canvas.blit(label, (x + int(unit * 2.2), rect.centery - label.get_height() // 2 + 1))
-
-    def _draw_pressed(self, canvas: pygame.Surface, pressed: tuple[str, ...]) -> None:
-        x, y = self._unit, self._size_px[1] - int(self._unit * 5.4)  # the lowest strip is left to a world's own gauges
-        for control in pressed:
-            x = self._key_cap(canvas, control, x, y) + self._unit // 2
-
-    def _draw_prompt_line(self, canvas: pygame.Surface, text: str) -> None:
-        unit = self._unit
-        width = min(unit * 36, self._size_px[0] - 2 * unit)
-        rect = pygame.Rect((self._size_px[0] - width) // 2, self._size_px[1] - int(unit * 8.0), width, int(unit * 4.4))
-        self._panel(canvas, rect, edge=(*GOOD, 200))
-        left, room = rect.left + unit, width - int(unit * 2.6)
-        while text and self._width(text, 1.35) > room:  # the end is what is being typed
-            text = text[1:]
-        end = self._write(canvas, text, left, rect.top + unit, size=1.35)
-        canvas.fill((*GOOD, 255), (end + 2, rect.top + int(unit * 0.85), max(2, unit // 7), int(unit * 1.3)))
-        hint = self._fit("describe the world     Enter: apply     Esc: cancel", width - 2 * unit)
-        self._write(canvas, hint, left, rect.bottom - int(unit * 1.7), QUIET)
-
-    def _draw_message(self, canvas: pygame.Surface, message: str) -> None:
-        unit = self._unit
-        message = self._fit(message, self._size_px[0] - unit * 4)
-        width, height = quantised(self._width(message) + 2 * unit, 2), int(unit * 2.2)
-        rect = pygame.Rect((self._size_px[0] - width) // 2, self._size_px[1] - int(unit * 6.2), width, height)
-        self._panel(canvas, rect, radius=height / 2)
-        self._write(canvas, message, rect.left + unit, rect.centery - int(unit * 0.45))
-
-    def _draw_help(self, canvas: pygame.Surface, lines: tuple[str, ...]) -> None:
-        """Controls and their meanings in columns, in smaller type where the window is small."""
-        unit = self._unit
-        while True:
-            row, pad = int(self._unit * 2.3), int(self._unit * 1.6)
-            head = int(self._unit * 2.4)
-            columns = help_columns(lines, (self._size_px[1] - 2 * pad - head) // row)
-            widths = [self._help_widths(column) for column in columns]
-            inner = sum(cap + self._unit + text for cap, text in widths) + 2 * pad * (len(columns) - 1)
-            inner = max(inner, self._width("Controls", 1.5))
-            if self._unit <= 7 or inner + 2 * pad <= self._size_px[0]:
-                break
-            self._unit -= 1
-        rows = max((len(column) for column in columns), default=0)
-        rect = pygame.Rect(0, 0, inner + 2 * pad, rows * row + 2 * pad + head)
-        rect.center = (self._size_px[0] // 2, self._size_px[1] // 2)
-        self._panel(canvas, rect, fill=(*PANEL[:3], 232))
-        self._write(canvas, "Controls", rect.left + pad, rect.top + pad, size=1.5)
-        x = rect.left + pad
-        for column, (cap_width, text_width) in zip(columns, widths, strict=True):
-            for index, line in enumerate(column):
-                y = rect.top + pad + head + index * row
-                control, meaning = split_help(line)
-                if control:
-                    self._key_cap(canvas, control, x, y)
-                    self._write(canvas, meaning, x + cap_width + self._unit, y + int(self._unit * 0.6))
-                else:
-                    self._write(canvas, meaning, x, y + int(self._unit * 0.9), GOOD)
-            x += cap_width + self._unit + text_width + 2 * pad
-        self._unit = unit
-
-    def _help_widths(self, column: tuple[str, ...]) -> tuple[int, int]:
-        parts = [split_help(line) for line in column]
-        return max(self._cap_width(control) for control, _ in parts), max(self._width(text) for _, text in parts)
-
-    # --- pieces ---------------------------------------------------------------------------------------------
-
-    def _panel(
-        self,
-        canvas: pygame.Surface,
-        rect: pygame.Rect,
-        *,
-        radius: float | None = None,
-        fill: tuple[int, int, int, int] = PANEL,
-        edge: tuple[int, int, int, int] = EDGE,
-    ) -> None:
-        canvas.blit(rounded(rect.width, rect.height, radius or self._unit * 0.7, fill, edge), rect.topleft)
-
-    def _key_cap(self, canvas: pygame.Surface, control: str, x: int, y: int) -> int:
-        """A key with its label; returns its right edge."""
-        unit = self._unit
-        width, height = self._cap_width(control), int(unit * 2.0)
-        canvas.blit(rounded(width, height, unit * 0.45, (0, 0, 0, 120)), (x, y + max(1, unit // 7)))  # its thickness
-        canvas.blit(rounded(width, height, unit * 0.45, CAP, (255, 255, 255, 90)), (x, y))
-        label = key_label(control)
-        if label.lower() in ARROWS:
-            draw_arrow(canvas, (x + width / 2, y + height / 2), unit * 0.42, ARROWS[label.lower()])
-        else:
-            self._write(canvas, label, x + (width - self._width(label)) // 2, y + int(unit * 0.55))
-        return x + width
-
-    def _cap_width(self, control: str) -> int:
-        label = key_label(control)
-        if not label:
-            return 0
-        unit = self._unit
-        return unit * 2 if label.lower() in ARROWS else max(unit * 2, self._width(label) + unit)
-
-    def _labelled(self, canvas: pygame.Surface, label: str, value: str, x: int, y: int, *, warn: bool = False) -> None:
-        after = self._write(canvas, label, x, y, QUIET) + self._unit // 2
-        after = self._write(canvas, value, after, y, WARN if warn else TEXT)
-        if warn:  # a shape too: colour alone is not seen by everyone
-            self._write(canvas, "!", after + self._unit // 4, y, WARN)
-
-    def _render_text(self, text: str, size: int, colour: Colour) -> pygame.Surface:
-        surface = self._font(text_px(size)).render(printable(text), True, colour)
-        return pygame.transform.smoothscale(surface, (surface.get_width() // 2, surface.get_height() // 2))
-
-    def _write(
-        self, canvas: pygame.Surface, text: str, x: int, y: int, colour: Colour = TEXT, *, size: float = 1.0
-    ) -> int:
-        """Write with the top left corner at (x, y); returns the right edge."""
-        if not text:
-            return x
-        surface = self._text(text, int(self._unit * size), colour)
-        canvas.blit(surface, (x, y))
-        return x + int(surface.get_width())
-
-    def _write_right(self, canvas: pygame.Surface, text: str, right: int, y: int, colour: Colour = TEXT) -> None:
-        self._write(canvas, text, right - self._width(text), y, colour)
-
-    def _width(self, text: str, size: float = 1.0) -> int:
-        return int(self._font(text_px(int(self._unit * size))).size(printable(text))[0]) // 2 if text else 0
-
-    def _fit(self, text: str, width_px: int) -> str:
-        """The text, shortened with an ellipsis if it is wider than that."""
-        if self._width(text) <= width_px:
-            return text
-        while text and self._width(text + "…") > width_px:
-            text = text[:-1]
-        return text + "…" if text else ""
+def _stats(model: HudModel) -> Stats:
+    times, deadline_ms = model.frame_ms[-FRAME_HISTORY:], model.deadline_ms
+    steps = steps_in_words(model.rung) if model.ladder else ""
+    return Stats(
+        fps=number(model.fps, 1),
+        response=f"p50 {number(model.response_p50_ms)}   p99 {number(model.response_p99_ms)} ms",
+        deadline="no deadline" if deadline_ms is None else f"deadline {number(deadline_ms)} ms",
+        pips=tuple(rung <= model.rung for rung in model.ladder),
+        steps=steps,
+        why=model.reason.removeprefix(steps_in_words(model.rung)).lstrip(" ,"),  # which stands there already
+        misses=str(model.misses),
+        warn=model.misses > 0,
+        held=str(model.held_frames),
+        input_to_screen=f"{number(model.input_to_present_ms)} ms",
+        graph=Graph(times, deadline_ms, 2 * deadline_ms if deadline_ms else max(1.0, *times, 1.0) * 1.25),
+    )
 
 
 def steps_in_words(steps: int) -> str:
@@ -355,16 +155,6 @@ def steps_in_words(steps: int) -> str:
 def number(value: float | None, digits: int = 0) -> str:
     """A measured number, or a dash where there is none yet."""
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def printable(text: str) -> str:
-    """The text with a space for each control character: prompts and messages come from outside."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def quantised(width_px: int, unit_px: int) -> int:
-    """Rounded up, so that a panel does not tremble with every digit that changes."""
-    return -(-width_px // unit_px) * unit_px
 
 
 def key_label(control: str) -> str:
@@ -384,27 +174,16 @@ def capital(words: str) -> str:
     return words if len(words) == 1 and len(words.upper()) > 1 else words.title()
 
 
-def text_px(size_px: int) -> int:
-    """The font size for text of that height: twice as large, to be halved, because small sizes are spaced unevenly."""
-    return int(size_px * 2.9)
+def key_cap(control: str) -> KeyCap:
+    """The key of a control or action name, as it is drawn."""
+    label = key_label(control)
+    return KeyCap(arrow=label.lower()) if label.lower() in ARROWS else KeyCap(label)
 
 
-def help_columns(lines: tuple[str, ...], max_rows: int) -> list[tuple[str, ...]]:
-    """Help lines in columns of at most `max_rows`, about two, broken before headings where possible."""
-    max_rows = max(2, max_rows)
-    sections: list[list[str]] = []
-    for line in lines:
-        if not sections or not split_help(line)[0] or len(sections[-1]) == max_rows:
-            sections.append([])
-        sections[-1].append(line)
-    rows = min(max_rows, max([-(-len(lines) // 2), *map(len, sections)]))
-    columns: list[tuple[str, ...]] = []
-    for section in sections:
-        if columns and len(columns[-1]) + len(section) <= rows:
-            columns[-1] += tuple(section)
-        else:
-            columns.append(tuple(section))
-    return columns
+def help_line(line: str) -> HelpLine:
+    """Of "control<TAB>meaning", or a plain line as a heading."""
+    control, meaning = split_help(line)
+    return HelpLine(key_cap(control) if control else None, meaning)
 
 
 def split_help(line: str) -> tuple[str, str]:
@@ -413,44 +192,19 @@ def split_help(line: str) -> tuple[str, str]:
     return (control, meaning) if tab else ("", line)
 
 
-@lru_cache(maxsize=256)
-def rounded(
-    width: int,
-    height: int,
-    radius: float,
-    fill: tuple[int, int, int, int],
-    edge: tuple[int, int, int, int] = (0, 0, 0, 0),
-) -> pygame.Surface:
-    """A rounded rectangle with smooth edges and a one-pixel border, computed from its distance field.
-
-    The surface is shared: not to be drawn on.
-    """
-    radius = min(radius, width / 2, height / 2)
-    x = np.abs(np.arange(width) + 0.5 - width / 2) - (width / 2 - radius)
-    y = np.abs(np.arange(height) + 0.5 - height / 2) - (height / 2 - radius)
-    outside = np.hypot(np.maximum(x, 0)[None, :], np.maximum(y, 0)[:, None])
-    distance = outside + np.minimum(np.maximum(x[None, :], y[:, None]), 0) - radius  # negative inside
-    cover = np.clip(0.5 - distance, 0, 1)
-    border = np.clip(1.5 + distance, 0, 1) * (edge[3] / 255)
-    alpha = border + fill[3] / 255 * (1 - border)
-    pixels = np.empty((height, width, 4), np.uint8)
-    for channel in range(3):
-        mixed = edge[channel] * border + fill[channel] * (fill[3] / 255) * (1 - border)
-        pixels[..., channel] = np.round(mixed / np.maximum(alpha, 1e-6))
-    pixels[..., 3] = np.round(255 * alpha * cover)
-    return pygame.image.frombytes(pixels.tobytes(), (width, height), "RGBA")
-
-
-def draw_arrow(canvas: pygame.Surface, centre: tuple[float, float], size: float, degrees: float) -> None:
-    """A filled triangle that points to `degrees` (0 right, 90 up)."""
-    turn = np.deg2rad(degrees)
-    points = []
-    for x, y in ((1.0, 0.0), (-0.7, 0.95), (-0.7, -0.95)):
-        points.append(
-            (
-                centre[0] + size * (x * np.cos(turn) + y * np.sin(turn)),
-                centre[1] - size * (x * np.sin(turn) - y * np.cos(turn)),
-            )
-        )
-    pygame.draw.polygon(canvas, TEXT, points)
-    pygame.draw.aalines(canvas, TEXT, True, points)
+def help_columns(lines: Sequence[HelpLine], max_rows: int) -> list[tuple[HelpLine, ...]]:
+    """Help lines in columns of at most `max_rows`, about two, broken before headings where possible."""
+    max_rows = max(2, max_rows)
+    sections: list[list[HelpLine]] = []
+    for line in lines:
+        if not sections or line.key is None or len(sections[-1]) == max_rows:
+            sections.append([])
+        sections[-1].append(line)
+    rows = min(max_rows, max([-(-len(lines) // 2), *map(len, sections)]))
+    columns: list[tuple[HelpLine, ...]] = []
+    for section in sections:
+        if columns and len(columns[-1]) + len(section) <= rows:
+            columns[-1] += tuple(section)
+        else:
+            columns.append(tuple(section))
+    return columns

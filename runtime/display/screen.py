@@ -1,48 +1,47 @@
-"""What is on the window: the newest frame under the newest HUD. Part of the composition root."""
+"""The desktop window as a `Surface`: the newest frame under the newest HUD, drawn when one of them changes."""
 
 from __future__ import annotations
-
-import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core import Frame
-from .panel import Panel
-
-if TYPE_CHECKING:  # the modules themselves are imported once a window is wanted
-    from .gl import GLDisplay
-    from .window import Window
-
-REDRAW_NS = 100_000_000
-"""The HUD's numbers change this often; drawing text costs more than showing a frame."""
+from .gl import GLDisplay
+from .hud import Hud
+from .painter import HudPainter
+from .window import Window
 
 
 class Screen:
-    """What is on the window: the newest frame under the newest HUD, drawn again only when one of them changed."""
+    """`frame`: what is shown until the first one comes. The window and the display stay their maker's to close."""
 
-    def __init__(self, window: Window, display: GLDisplay, panel: Panel, frame: Frame) -> None:
-        self.window, self.display, self.panel = window, display, panel
-        self.commands: list[str] = []  # given while loading, to be obeyed once there is a session
-        self._frame = frame
+    def __init__(self, window: Window, display: GLDisplay, frame: Frame) -> None:
+        self._window, self._display, self._frame = window, display, frame
+        self._painter = HudPainter()
         self._overlay: NDArray[np.uint8] | None = None
-        self._drawn_ns = 0
-        self._size_px = (0, 0)
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        return self._window.size_px
+
+    @property
+    def text_being_typed(self) -> str | None:
+        return self._window.text_being_typed
+
+    def pump(self) -> list[str]:
+        return self._window.pump()
 
     def show(self, frame: Frame) -> int:
-        """A new frame, now; returns when the window took it, in ns."""
         self._frame = frame
-        return self._draw()
+        return self._display.present_with_overlay(frame, self._overlay)
 
-    def refresh(self, now: bool = False) -> None:
-        """Redraw when the HUD is due or the window has changed its size."""
-        if now or time.monotonic_ns() - self._drawn_ns >= REDRAW_NS or self.window.size_px != self._size_px:
-            self._draw(overlay_due=True)
+    def show_hud(self, hud: Hud, *, now: bool) -> None:
+        self._overlay = self._painter.render(hud, self.size_px)
+        if now:
+            self._display.present_with_overlay(self._frame, self._overlay)
 
-    def _draw(self, overlay_due: bool = False) -> int:
-        now_ns, size_px = time.monotonic_ns(), self.window.size_px
-        if overlay_due or now_ns - self._drawn_ns >= REDRAW_NS or size_px != self._size_px:
-            self._overlay = self.panel.overlay(size_px, self.window.text_being_typed)
-            self._drawn_ns, self._size_px = now_ns, size_px
-        return self.display.present_with_overlay(self._frame, self._overlay)
+    def screenshot(self) -> Frame:
+        return self._display.screenshot(with_overlay=False)
+
+    def capture_mouse(self, captured: bool) -> None:
+        self._window.capture_mouse(captured)

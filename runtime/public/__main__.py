@@ -1,6 +1,6 @@
 """`python -m nextframe`: the same as the command `nextframe`."""
 
-from ..cli.app import main
+from .runtime.cli.app import main
 
 if __name__ == "__main__":
     main()

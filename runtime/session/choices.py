@@ -1,21 +1,16 @@
-"""What a session is made of: controller, governor, recorder, deadline, report; chosen from options and checked early.
-
-Owns the choices. Knows nothing of windows or of what is done with the parts. Part of the composition root.
-"""
+"""What a session was asked for, and what it is made of: controller, quality, recorder, deadline, checked early."""
 
 from __future__ import annotations
 
 import datetime
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 from ...controllers.bots import IdleController, make_bot
 from ...controllers.scripted import ScriptedController, load_script
-from ..core import Action, ConfigError, Controller, NextframeError, ReplayError, Snapshot
+from ..core import Action, ConfigError, Controller, ReplayError, Snapshot
 from ..governor.choice import ADAPTIVE, QualityChoice, governor_choice
 from ..loop import NullRecorder, Recorder, period_ns
 from .registry import WorldFolder
@@ -23,6 +18,68 @@ from .startup import OpenWorld, checked_prompt
 
 SNAPSHOT_EVERY_S = 10
 """Between the snapshots in a recording: playing from any tick costs at most so much of the session again."""
+
+
+@dataclass(frozen=True)
+class PlayedOptions:
+    """What `run` and `play` both take.
+
+    `steps`: denoise steps of every tick, adaptive when not given. `load`: cost to put into every tick, as
+    `nextframe.runtime.load.text` reads it. `ahead`: begin ticks on guessed input while waiting. `drift`: off, log,
+    renoise or reanchor; log where there is a drift bank when not given. `stages`, `processes`: over several processes,
+    see `nextframe.runtime.session.parts.stages`. `device`: see `nextframe.runtime.session.parts.device`.
+    """
+
+    world: str
+    _: KW_ONLY
+    seed: int = 0
+    steps: int | None = None
+    prompt: str | None = None
+    side_by_side: bool = False
+    record: Path | None = None
+    overwrite: bool = False
+    out: Path = Path("out")
+    load: str | None = None
+    trace: Path | None = None
+    metrics_port: int | None = None
+    saves: Path | None = None
+    load_slot: str | None = None
+    ahead: bool = False
+    drift: str | None = None
+    stages: str | None = None
+    processes: int | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions(PlayedOptions):
+    """What `nextframe run` was asked for. Exactly one of `script`, `bot` and `idle` is set.
+
+    `quality`: adaptive, fixed:STEPS or trace:FILE; `steps` is short for fixed.
+    """
+
+    ticks: int
+    script: str | None = None
+    bot: str | None = None
+    idle: bool = False
+    clock: Literal["real", "fixed"] = "real"
+    deadline_ms: float | None = None
+    video: Path | None = None
+    contact_sheet: Path | None = None
+    report: Path | None = None
+    pictures: bool = True
+    warmup_ticks: int = 0
+    quality: str | None = None
+    save_slot: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayOptions(PlayedOptions):
+    """What `nextframe play` was asked for. `ticks`: end after so many. `smooth`: linear scaling of the picture."""
+
+    smooth: bool = False
+    bindings: Path | None = None
+    ticks: int | None = None
 
 
 class ControllerOptions(Protocol):
@@ -138,15 +195,3 @@ def check_recording_path(path: Path | None, *, overwrite: bool) -> None:
 def deadline_of(found: WorldFolder, deadline_ms: float | None) -> int:
     """In ns from release; a whole tick period unless given."""
     return int(period_ns(found.spec.tick_hz)) if deadline_ms is None else round(deadline_ms * 1e6)
-
-
-def write_report(path: Path, report: dict[str, Any]) -> Path:
-    """One JSON document, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise NextframeError(f"{path}: cannot write the report: {error.strerror or error}") from error
-    return path

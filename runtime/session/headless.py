@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 from ..core import Clock, FixedClock, MonotonicClock
 from ..display.album import Album, AlbumOptions, Pictures
-from ..display.gl import NullDisplay
+from ..display.null import NullDisplay
 from ..governor.state import governor_state, restore_governor
 from ..load.world import parse_load
 from ..loop import Loop, period_ns
@@ -22,14 +19,15 @@ from ..tick.controls import SessionControls
 from ..tick.heap import settled_heap
 from ..timeline.saves import default_folder, load_slot, save_slot, saved_state
 from .choices import (
+    SessionOptions,
     check_recording_path,
     deadline_of,
     make_controller,
     make_recorder,
     quality_choice,
-    write_report,
 )
 from .instruments import InstrumentOptions, Instruments
+from .outcome import Outcome, write_report
 from .parts.ahead import AheadPart
 from .parts.device import placement
 from .parts.drift import DriftPart, drift_choice
@@ -37,59 +35,6 @@ from .parts.guards import GuardPart
 from .parts.stages import stages_report
 from .startup import StartUp, check_folder, open_world, patience
 from .terminal import OnEveryTick, Signals, progress_bar
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """What `nextframe run` was asked for. Exactly one of `script`, `bot` and `idle` is set.
-
-    `quality`: adaptive, fixed:STEPS or trace:FILE; `steps` is short for fixed. `load`: cost to put into every tick,
-    as `nextframe.runtime.load.text` reads it. `ahead`: begin ticks on guessed input while waiting.
-    `stages`, `processes`: over several processes, see `nextframe.runtime.session.parts.stages`. `device`: see
-    `nextframe.runtime.session.parts.device`. `drift`: off, log, renoise or reanchor; log where there is a drift bank
-    when not given.
-    """
-
-    world: str
-    ticks: int
-    script: str | None = None
-    bot: str | None = None
-    idle: bool = False
-    clock: Literal["real", "fixed"] = "real"
-    deadline_ms: float | None = None
-    steps: int | None = None
-    seed: int = 0
-    prompt: str | None = None
-    side_by_side: bool = False
-    record: Path | None = None
-    overwrite: bool = False
-    video: Path | None = None
-    contact_sheet: Path | None = None
-    report: Path | None = None
-    out: Path = Path("out")
-    pictures: bool = True
-    warmup_ticks: int = 0
-    quality: str | None = None
-    load: str | None = None
-    trace: Path | None = None
-    metrics_port: int | None = None
-    saves: Path | None = None
-    load_slot: str | None = None
-    save_slot: str | None = None
-    ahead: bool = False
-    drift: str | None = None
-    stages: str | None = None
-    processes: int | None = None
-    device: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The report, where the artefacts are, and whether the session was stopped before its end."""
-
-    report: dict[str, Any]
-    written: dict[str, Path]
-    interrupted: bool
 
 
 def run_session(options: SessionOptions, startup: StartUp) -> Outcome:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ...controllers.replayed import ReplayController
 from ..core import Clock, FixedClock, Frame, ReplayError, Snapshot, World
 from ..display.album import Pictures
-from ..display.gl import NullDisplay
+from ..display.null import NullDisplay
 from ..display.video import VideoWriter
 from ..governor.adaptive import TraceGovernor
 from ..loop import Governor, Loop, Observer, Recorder, period_ns

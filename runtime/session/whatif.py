@@ -21,7 +21,7 @@ from ..display.video import VideoWriter
 from ..governor.adaptive import FixedGovernor
 from ..loop import NullRecorder
 from ..recording.facade import Replay, ReplayVerifier, check_fits
-from .choices import write_report
+from .outcome import write_report
 from .playback import (
     PlaybackOptions,
     Span,

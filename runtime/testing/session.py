@@ -32,12 +32,12 @@ from ..core import (
     World,
 )
 from ..display.album import Pictures
-from ..display.gl import NullDisplay
+from ..display.null import NullDisplay
 from ..governor.choice import QualityChoice, governor_choice
 from ..load.world import LoadedWorld, parse_load
 from ..loop import Loop, period_ns
-from ..session.choices import write_report
 from ..session.instruments import InstrumentOptions, Instruments
+from ..session.outcome import write_report
 from ..session.registry import WorldFolder, world_names
 from ..session.startup import OpenWorld, StartUp, check_folder, open_world
 from ..tick.controls import SessionControls

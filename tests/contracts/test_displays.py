@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nextframe.runtime.core import Display, Frame, ManualClock
-from nextframe.runtime.display.gl import EGLDisplay, GLDisplay, NullDisplay
+from nextframe.runtime.display.gl import EGLDisplay, GLDisplay
+from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.tick.latch import InputLatch
 from tests.support.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures
 

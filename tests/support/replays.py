@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nextframe.controllers.replayed import ReplayController
 from nextframe.controllers.scripted import Entry, Script, ScriptedController
 from nextframe.runtime.core import AXIS_LEVELS, Action, ActionSpace, Controller, FixedClock, Snapshot, WorldInfo
-from nextframe.runtime.display.gl import NullDisplay
+from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import TraceGovernor
 from nextframe.runtime.loop import Governor, Loop, Recorder
 from nextframe.runtime.recording.facade import (

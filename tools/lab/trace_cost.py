@@ -22,7 +22,7 @@ import numpy as np
 
 from ...controllers.bots import make_bot
 from ...runtime.core import Clock, MonotonicClock, NextframeError
-from ...runtime.display.gl import NullDisplay
+from ...runtime.display.null import NullDisplay
 from ...runtime.governor.adaptive import FixedGovernor
 from ...runtime.loop import Loop, NullObserver, Observer, TickRecord, period_ns
 from ...runtime.observe.trace import FLUSH_S, TraceRing, TraceWriter

@@ -25,7 +25,7 @@ from nextframe.runtime.core import (
     TickPlan,
     TickResult,
 )
-from nextframe.runtime.display.gl import NullDisplay
+from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Loop, period_ns, reset_seed
 from nextframe.runtime.recording.compare import differences
@@ -37,7 +37,8 @@ from nextframe.runtime.recording.facade import (
     load_snapshot,
     read_replay,
 )
-from nextframe.runtime.session.headless import SessionOptions, run_session
+from nextframe.runtime.session.choices import SessionOptions
+from nextframe.runtime.session.headless import run_session
 from nextframe.runtime.session.parts.drift import BANK, MAX_ALARMS, REMEDIES, DriftPart, drift_choice, summary, watch
 from nextframe.runtime.session.playback import PlaybackOptions, play_back, playing
 from nextframe.runtime.session.registry import WorldFolder, find_world
@@ -502,7 +503,7 @@ def test_the_circuit_under_a_bank_that_it_leaves_is_acted_on_and_verifies(
     bank.high[:, 0, 0] += 50
     save_file(save_bank(bank), folder / BANK)
     options = SessionOptions(
-        str(folder), FIRST_ALARM + 7, bot="wander", clock="fixed", steps=1, pictures=False, out=tmp_path,
+        str(folder), ticks=FIRST_ALARM + 7, bot="wander", clock="fixed", steps=1, pictures=False, out=tmp_path,
         drift="reanchor", record=tmp_path / "a.nfr",
     )  # fmt: skip
     report = run_session(options, StartUp()).report

@@ -16,9 +16,9 @@ import pytest
 
 from nextframe.runtime.cli.app import run_command
 from nextframe.runtime.recording.facade import read_replay
-from nextframe.runtime.session import doctor
 from nextframe.runtime.session.registry import WORLDS_FOLDER
 from nextframe.runtime.session.startup import StartUp, default_threads, process_start_ns
+from nextframe.tools.check import doctor
 from nextframe.tools.lab.trace_check import check_file
 from tests.support.paths import ROOT
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from nextframe.runtime.core import DisplayError, Frame, ManualClock
-from nextframe.runtime.display.gl import EGLDisplay, FrameBlitter, GLDisplay, NullDisplay, Viewport, letterbox
+from nextframe.runtime.display.gl import EGLDisplay, FrameBlitter, GLDisplay, Viewport, letterbox
+from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.tick.latch import InputLatch
 from tests.support.paths import ROOT as REPOSITORY
 from tests.support.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures
@@ -240,7 +241,8 @@ def test_what_is_really_on_the_screen_is_the_frame(xvfb: str, tmp_path: Path) ->
 
 def test_no_gl_is_one_clear_line() -> None:
     program = (
-        "from runtime.core import DisplayError, FixedClock\nfrom runtime.display import EGLDisplay\n"
+        "from nextframe.runtime.core import DisplayError, FixedClock\n"
+        "from nextframe.runtime.display.gl import EGLDisplay\n"
         "try:\n    EGLDisplay((8, 8), (8, 8), FixedClock())\nexcept DisplayError as error:\n    print(error)\n"
     )
     environment = {**os.environ, "GLCONTEXT_LINUX_LIBEGL": "no-such-library.so"}

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nextframe.runtime.display.hud import GOOD, RECORD, WARN, Hud, HudModel, help_columns, key_label, number, split_help
+from nextframe.runtime.display.hud import (
+    HudModel,
+    help_columns,
+    help_line,
+    hud_of,
+    key_label,
+    number,
+    split_help,
+)
+from nextframe.runtime.display.painter import GOOD, RECORD, WARN, HudPainter
 
 SIZE_PX = (1024, 768)
 PLAYING = HudModel(
@@ -29,6 +41,16 @@ PLAYING = HudModel(
     tick=1234,
 )
 HELP = ("Driving", "key:up\taccelerate", "key:left\tsteer left", "Session", "key:p\tpause", "key:escape\tquit")
+
+
+class Hud:
+    """A model, worded and painted."""
+
+    def __init__(self, *, scale: float = 1.0, show_stats: bool = True) -> None:
+        self._painter, self._show_stats = HudPainter(scale=scale), show_stats
+
+    def render(self, model: HudModel, size_px: tuple[int, int]) -> NDArray[np.uint8]:
+        return self._painter.render(hud_of(model, show_stats=self._show_stats), size_px)
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +192,9 @@ def test_odd_text_does_not_break_the_hud(hud: Hud) -> None:
 
 
 def test_help_columns_keep_sections_together() -> None:
-    lines = ("A", "key:a\t1", "key:b\t2", "B", "key:c\t3", "key:d\t4", "key:e\t5")
+    lines = tuple(map(help_line, ("A", "key:a\t1", "key:b\t2", "B", "key:c\t3", "key:d\t4", "key:e\t5")))
     assert help_columns(lines, 20) == [lines[:3], lines[3:]]
-    assert [len(column) for column in help_columns(tuple("k\tx" for _ in range(7)), 3)] == [3, 3, 1]
+    assert [len(column) for column in help_columns((help_line("k\tx"),) * 7, 3)] == [3, 3, 1]
     assert help_columns((), 5) == []
 
 
@@ -183,6 +205,24 @@ def test_names_on_keys() -> None:
     assert [key_label(name) for name in others] == ["Pad A", "Pad Left", "Mouse", "Mouse Left"]
     assert split_help("Driving") == ("", "Driving")
     assert split_help("key:p\tpause") == ("key:p", "pause")
+
+
+def test_the_hud_is_plain_data_that_another_surface_can_draw() -> None:
+    said = json.loads(json.dumps(asdict(hud_of(replace(PLAYING, paused=True, show_help=False)))))
+    assert said["stats"]["response"] == "p50 31   p99 44 ms"
+    assert said["stats"]["pips"] == [True, True, True, False]
+    assert said["keys"] == [{"label": "W", "arrow": ""}, {"label": "", "arrow": "left"}]
+    assert (said["title"], said["prompt"], said["paused"]) == ("circuit   tick 1,234", "rainy night", True)
+    helped = hud_of(replace(PLAYING, paused=True, show_help=True, help_lines=HELP))
+    assert (helped.stats, helped.title, helped.paused) == (None, "", False), "help hides what is under it"
+    assert helped.help is not None
+    assert helped.help[0].key is None
+
+
+def test_wording_the_hud_needs_no_font_and_no_window() -> None:
+    program = "import sys, nextframe.runtime.display.hud; print(sorted({'pygame', 'moderngl'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n"
 
 
 def test_a_model_is_a_value() -> None:

@@ -13,9 +13,10 @@ from nextframe.controllers.bindings import load_bindings
 from nextframe.runtime.core import ActionSpace, ManualClock
 from nextframe.runtime.display.hud import key_label
 from nextframe.runtime.display.keys import Layout, place_control
-from nextframe.runtime.display.panel import Panel, help_lines
+from nextframe.runtime.display.painter import HudPainter
 from nextframe.runtime.display.window import Window
 from nextframe.runtime.session.registry import find_world
+from nextframe.runtime.session.window.panel import Panel, help_lines
 from nextframe.runtime.tick.latch import InputLatch
 from tests.support.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures
 
@@ -156,14 +157,14 @@ def test_the_help_and_the_pressed_keys_follow_a_layout_that_changes_while_playin
     window = opened()
     found = find_world("circuit")
     bindings = load_bindings(found.spec.action_space())
-    panel = Panel(found, bindings, help_lines(found, bindings), window.printed)
+    panel, painter = Panel(found, bindings, help_lines(found, bindings), window.printed), HudPainter()
     assert panel.help_hint() == "F1 or H shows the controls"
-    before = panel.overlay((640, 480), None)
+    before = painter.render(panel.hud(None), (640, 480))
     board.layout("ru")
     until(window, lambda commands: window.printed("key:h") == "key:р")
     assert panel.help_hint() == "F1 or Р shows the controls"
     panel.toggle_help()
-    assert not np.array_equal(panel.overlay((640, 480), None), before)
+    assert not np.array_equal(painter.render(panel.hud(None), (640, 480)), before)
     assert "key:р\t" not in "\n".join(help_lines(found, bindings)), "the bindings themselves stay places"
 
 

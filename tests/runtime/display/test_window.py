@@ -360,7 +360,8 @@ def test_closing_twice_is_fine_and_lets_go_of_everything(window: Window, latch: 
 @pytest.mark.parametrize("driver", [None, "dummy", "x11"])
 def test_no_display_is_one_clear_line(driver: str | None) -> None:
     program = (
-        "from nextframe.runtime.core import DisplayError\nfrom nextframe.runtime.tick.latch import InputLatch\n"
+        "from nextframe.runtime.core import DisplayError\n"
+        "from nextframe.runtime.tick.latch import InputLatch\n"
         "from nextframe.runtime.display.window import Window\n"
         "try:\n    Window('t', (128, 96), latch=InputLatch(), commands={})\n"
         "except DisplayError as error:\n    print(error)\n"

@@ -16,7 +16,8 @@ from nextframe.runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor
 from nextframe.runtime.governor.state import governor_state, restore_governor, state_from_plain
 from nextframe.runtime.load.world import LoadedWorld, parse_load
 from nextframe.runtime.loop import Loop, TickRecord
-from nextframe.runtime.session.headless import SessionOptions, run_session
+from nextframe.runtime.session.choices import SessionOptions
+from nextframe.runtime.session.headless import run_session
 from nextframe.runtime.session.startup import StartUp
 from nextframe.runtime.timeline.machine import TimeMachine, TimeSettings
 from nextframe.runtime.timeline.save_format import state_from_bytes, state_to_bytes
@@ -274,7 +275,8 @@ def test_a_save_whose_governor_makes_no_sense_is_said_and_the_world_is_loaded(tm
 def test_a_headless_session_saves_its_governor_and_the_next_one_loads_it(tmp_path: Path) -> None:
     def run(**options: Any) -> None:
         run_session(
-            SessionOptions("toy", 8, idle=True, pictures=False, out=tmp_path, saves=tmp_path, **options), StartUp()
+            SessionOptions("toy", ticks=8, idle=True, pictures=False, out=tmp_path, saves=tmp_path, **options),
+            StartUp(),
         )
 
     run(save_slot="there")

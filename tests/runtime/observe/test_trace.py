@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from nextframe.runtime.core import ManualClock, MonotonicClock, TickPlan
-from nextframe.runtime.display.gl import NullDisplay
+from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor, TraceGovernor
 from nextframe.runtime.loop import Loop, TickRecord
 from nextframe.runtime.observe import trace

@@ -17,10 +17,13 @@ import pytest
 
 from nextframe.controllers.bindings import COMMANDS, load_bindings
 from nextframe.runtime.core import Action, ReplayError
-from nextframe.runtime.display.panel import Panel, SwitchedRecorder, WindowLatency, help_lines, pressed_controls
+from nextframe.runtime.display.painter import HudPainter
 from nextframe.runtime.recording.facade import RecordedTick, Replay, read_replay
 from nextframe.runtime.session.playback import PlaybackOptions, play_back
 from nextframe.runtime.session.registry import find_world
+from nextframe.runtime.session.window.latency import WindowLatency
+from nextframe.runtime.session.window.panel import Panel, help_lines, pressed_controls
+from nextframe.runtime.session.window.switched import SwitchedRecorder
 from tests.support.doubles import MS, ListRecorder, Session
 from tests.support.paths import ROOT
 from tests.support.xvfb import xvfb, xvfb_server  # noqa: F401 - fixtures, found by name
@@ -312,7 +315,8 @@ def test_the_panel_says_what_a_prompt_means_and_what_it_ignores() -> None:
 def test_the_panel_draws_before_there_is_a_session() -> None:
     panel = circuit_panel()
     panel.say("loading")
-    assert panel.overlay((640, 480), None).any()
+    painter = HudPainter()
+    assert painter.render(panel.hud(None), (640, 480)).any()
     panel.toggle_stats()
     panel.say("")
-    assert not panel.overlay((640, 480), None).any()
+    assert not painter.render(panel.hud(None), (640, 480)).any()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nextframe.runtime.core import Action, FixedClock, Frame, TickPlan, TickResult, World
-from nextframe.runtime.display.gl import NullDisplay
+from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Loop
 from nextframe.runtime.tick.controls import SessionControls

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from nextframe.runtime.core import Action, ManualClock, NextframeError, Snapshot, TickPlan, TickResult
-from nextframe.runtime.session.synctest import SyncTestOptions, print_result, run_synctest
 from nextframe.runtime.timeline.synctest import busy_actions, mixed_plans
+from nextframe.tools.check.synctest import SyncTestOptions, print_result, run_synctest
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.synctests import DEPTH, WHEN, Tampered, another_rung, circuit, run, toy
 from tests.support.worlds.small import SMALL_WINDOW_TICKS, small_neural

@@ -26,7 +26,8 @@ from nextframe.runtime.recording.facade import (
     load_snapshot,
     read_replay,
 )
-from nextframe.runtime.session.headless import SessionOptions, run_session
+from nextframe.runtime.session.choices import SessionOptions
+from nextframe.runtime.session.headless import run_session
 from nextframe.runtime.session.parts.guards import (
     MOST_DISCARDED_IN_A_ROW,
     MOST_SAID,
@@ -626,7 +627,7 @@ def test_a_session_of_the_shipped_world_survives_both_faults_and_verifies(
     monkeypatch.setattr("nextframe.runtime.session.headless.open_world", faulty)
     path = tmp_path / "a.nfr"
     options = SessionOptions(
-        "circuit", 30, idle=True, clock="fixed", record=path, out=tmp_path, pictures=False
+        "circuit", ticks=30, idle=True, clock="fixed", record=path, out=tmp_path, pictures=False
     )  # fmt: skip
     guards = run_session(options, StartUp()).report["guards"]
     assert (guards["discarded"], guards["out_of_memory"]) == ([12, 13], [0])
@@ -648,7 +649,7 @@ def test_a_session_of_nothing_but_bad_latents_ends_with_an_error_and_everything_
     path = tmp_path / "a.nfr"
     with pytest.raises(TooManyDiscardedError, match="tick 24"):
         run_session(
-            SessionOptions("circuit", 100, idle=True, clock="fixed", record=path, out=tmp_path, pictures=False),
+            SessionOptions("circuit", ticks=100, idle=True, clock="fixed", record=path, out=tmp_path, pictures=False),
             StartUp(),
         )
     assert (tmp_path / "report.json").is_file()

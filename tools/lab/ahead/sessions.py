@@ -15,7 +15,7 @@ import numpy as np
 
 from ....runtime.ahead.world import AheadWorld
 from ....runtime.core import Action, Clock, World
-from ....runtime.display.gl import NullDisplay
+from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor
 from ....runtime.governor.cost import CostModel, sample_of
 from ....runtime.loop import Governor, Loop, TickRecord, period_ns

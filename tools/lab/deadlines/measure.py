@@ -15,7 +15,7 @@ import numpy as np
 
 from ....controllers.bots import IdleController
 from ....runtime.core import Clock, Controller, World
-from ....runtime.display.gl import NullDisplay
+from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import AdaptiveGovernor
 from ....runtime.loop import Governor, Loop, TickRecord
 from ....runtime.observe import metrics

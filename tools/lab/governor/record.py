@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ....controllers.bots import make_bot
 from ....runtime.core import MonotonicClock, NextframeError
-from ....runtime.display.gl import NullDisplay
+from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
 from ....runtime.governor.cost import sample_of
 from ....runtime.loop import Loop, TickRecord, period_ns

@@ -21,7 +21,7 @@ from ....model.drift.monitor import ALARM_AFTER_TICKS, DriftMonitor
 from ....model.tokenizers.scenes.still import SLOT_DIM
 from ....runtime.core import Action, Clock, Controller, TickPlan, TickResult, World
 from ....runtime.core import Frame as Picture
-from ....runtime.display.gl import NullDisplay
+from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
 from ....runtime.loop import Loop, Observer, TickRecord, period_ns
 from ....runtime.tick.forwarding import ForwardingWorld

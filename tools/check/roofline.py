@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..core import Action, TickPlan, World
-from . import metrics
+from ...runtime.core import Action, TickPlan, World
+from ...runtime.observe import metrics
 
 MATRIX = 1024
 YARDSTICK_S = 0.4

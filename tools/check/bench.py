@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from ...controllers.bots import make_bot
-from ..core import Clock, MonotonicClock, TickPlan
-from ..display.gl import NullDisplay
-from ..governor.adaptive import AdaptiveGovernor
-from ..loop import Loop, period_ns
-from ..observe import metrics
-from ..tick.controls import SessionControls
-from ..tick.heap import settled_heap
-from .instruments import InstrumentOptions, Instruments
-from .parts.device import CPU, device_choice
-from .startup import OpenWorld, StartUp, check_folder, open_world, patience
-from .terminal import OnEveryTick, progress_bar
+from ...runtime.core import Clock, MonotonicClock, TickPlan
+from ...runtime.display.null import NullDisplay
+from ...runtime.governor.adaptive import AdaptiveGovernor
+from ...runtime.loop import Loop, period_ns
+from ...runtime.observe import metrics
+from ...runtime.session.instruments import InstrumentOptions, Instruments
+from ...runtime.session.parts.device import CPU, device_choice
+from ...runtime.session.startup import OpenWorld, StartUp, check_folder, open_world, patience
+from ...runtime.session.terminal import OnEveryTick, progress_bar
+from ...runtime.tick.controls import SessionControls
+from ...runtime.tick.heap import settled_heap
 
 SCHEMA = "nextframe.bench/1"
 LEFT_OUT = ("series", "missed_ticks", "definitions")
@@ -138,7 +138,7 @@ def _arithmetic(opened: OpenWorld, rungs: list[dict[str, Any]]) -> dict[str, flo
     on_gpu = opened.environment.get("device") != CPU
     if on_gpu or not opened.found.spec.weights or len(rungs) < 2:
         return None
-    from ..observe.roofline import roofline
+    from .roofline import roofline
 
     return roofline(opened.world, {rung["denoise_steps"]: rung["stage_ms"]["denoise"]["p50"] for rung in rungs})
 
@@ -148,7 +148,7 @@ def _start_in_a_fresh_process(name: str, device: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         session = ["run", name, "--ticks", "3", "--idle", "--no-video", "--json", "--out", folder]
         session += [] if device == CPU else ["--device", device]
-        command = [sys.executable, "-m", "nextframe.runtime.cli.app", *session]
+        command = [sys.executable, "-m", "nextframe", *session]
         began_s = time.monotonic()
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=START_TIMEOUT_S, check=False)

@@ -10,12 +10,20 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..core import FixedClock, NextframeError
-from ..timeline.synctest import Actions, Coverage, Mismatch, SyncTestResult, busy_actions, mixed_plans, synctest
-from .choices import make_controller
-from .parts.stages import stage_choice
-from .startup import StartUp, check_folder, open_world, patience
-from .terminal import progress_bar
+from ...runtime.core import FixedClock, NextframeError
+from ...runtime.session.choices import make_controller
+from ...runtime.session.parts.stages import stage_choice
+from ...runtime.session.startup import StartUp, check_folder, open_world, patience
+from ...runtime.session.terminal import progress_bar
+from ...runtime.timeline.synctest import (
+    Actions,
+    Coverage,
+    Mismatch,
+    SyncTestResult,
+    busy_actions,
+    mixed_plans,
+    synctest,
+)
 
 SCHEMA = "nextframe.synctest/1"
 PARTS_NAMED = 8

@@ -7,37 +7,36 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ...controllers.human import HumanController
-from ..core import MonotonicClock, ReplayError, Snapshot
-from ..display.panel import SwitchedRecorder, WindowLatency
-from ..display.screen import Screen
-from ..display.video import write_png
-from ..governor.adaptive import AdaptiveGovernor
-from ..load.world import parse_load
-from ..loop import Loop, period_ns
-from ..recording.parted import PartedRecording
-from ..tick.controls import SessionControls
-from ..tick.heap import settled_heap
-from ..tick.latch import InputLatch
-from ..tick.threaded import FrameMailbox, GeneratorThread
-from ..timeline.machine import TimeMachine, TimeSettings
-from ..timeline.saves import default_folder, load_slot
-from .choices import deadline_of, make_recorder, write_report
-from .instruments import InstrumentOptions, Instruments
-from .parts.ahead import AheadPart, PlayerPeek
-from .parts.drift import DriftPart
-from .parts.guards import GuardPart
-from .parts.stages import stages_report
-from .startup import OpenWorld, StartUp
-from .terminal import Signals
-
-if TYPE_CHECKING:
-    from .windowed import PlayOptions
+from ....controllers.human import HumanController
+from ...core import MonotonicClock, ReplayError, Snapshot
+from ...display.surface import Surface
+from ...display.video import write_png
+from ...governor.adaptive import AdaptiveGovernor
+from ...load.world import parse_load
+from ...loop import Loop, period_ns
+from ...recording.parted import PartedRecording
+from ...tick.controls import SessionControls
+from ...tick.heap import settled_heap
+from ...tick.latch import InputLatch
+from ...tick.threaded import FrameMailbox, GeneratorThread
+from ...timeline.machine import TimeMachine, TimeSettings
+from ...timeline.saves import default_folder, load_slot
+from ..choices import PlayOptions, deadline_of, make_recorder
+from ..instruments import InstrumentOptions, Instruments
+from ..outcome import print_outcome, write_report
+from ..parts.ahead import AheadPart, PlayerPeek
+from ..parts.drift import DriftPart
+from ..parts.guards import GuardPart
+from ..parts.stages import stages_report
+from ..startup import OpenWorld, StartUp
+from ..terminal import Signals
+from .latency import WindowLatency
+from .panel import Panel
+from .switched import SwitchedRecorder
 
 IDLE_SLEEP_S = 0.002
 """Between looks at events and mailbox while there is nothing to show: a keypress waits no longer than this."""
@@ -59,15 +58,23 @@ class Game:
     """One windowed session from the first tick to the last."""
 
     def __init__(
-        self, options: PlayOptions, opened: OpenWorld, *, latch: InputLatch, screen: Screen, startup: StartUp
+        self,
+        options: PlayOptions,
+        opened: OpenWorld,
+        *,
+        latch: InputLatch,
+        surface: Surface,
+        panel: Panel,
+        commands: Sequence[str],
+        startup: StartUp,
     ) -> None:
         info, clock = opened.info, MonotonicClock()
-        self._options, self._opened, self._screen, self._startup = options, opened, screen, startup
-        self._panel = screen.panel
+        self._options, self._opened, self._startup = options, opened, startup
+        self._surface, self._panel, self._given = surface, panel, list(commands)
         self._controls = SessionControls()
         self._deadline_ns = deadline_of(opened.found, None)
         self._mailbox = FrameMailbox(clock, self._controls)
-        self._controller = HumanController(latch, screen.panel.bindings, info.actions)
+        self._controller = HumanController(latch, panel.bindings, info.actions)
         tick_period_ns = period_ns(info.tick_hz)
         self._instruments = Instruments(
             InstrumentOptions(trace=options.trace, bursts=options.out, metrics_port=options.metrics_port),
@@ -157,7 +164,7 @@ class Game:
     def play(self, signals: Signals) -> int:
         """Until the player quits, the ticks are up, or Ctrl-C; then the recording and the report are written."""
         if any(binding.control in ("mouse:dx", "mouse:dy") for binding in self._panel.bindings.bindings):
-            self._screen.window.capture_mouse(True)
+            self._surface.capture_mouse(True)
         self._startup.restart_phase()
         self._loop.on_warm = lambda: self._startup.mark("warmup")
         thread = GeneratorThread(self._loop)
@@ -182,17 +189,18 @@ class Game:
 
     def _turn(self) -> None:
         """Events in, one picture out if there is something new."""
-        commands = [*self._screen.commands, *self._screen.window.pump()]
-        self._screen.commands = []
+        commands = [*self._given, *self._surface.pump()]
+        self._given = []
         for command in commands:
             self._obey(command)
         taken = self._mailbox.take(self._controls.generation)
         if taken is not None:
             frame, frame_id = taken
-            self._latency.shown(frame_id, self._screen.show(frame))
+            self._panel.refresh(self._surface, before_a_frame=True)
+            self._latency.shown(frame_id, self._surface.show(frame))
             self._startup.first_frame()
             return
-        self._screen.refresh(now=bool(commands) or self._panel.typing_changed(self._screen.window.text_being_typed))
+        self._panel.refresh(self._surface, now=bool(commands))
         time.sleep(IDLE_SLEEP_S)
 
     def _obey(self, command: str) -> None:
@@ -231,7 +239,7 @@ class Game:
 
     def _screenshot(self) -> None:
         path = self._options.out / f"screenshot-{_now()}.png"
-        write_png(path, self._screen.display.screenshot(with_overlay=False))
+        write_png(path, self._surface.screenshot())
         self._panel.say(f"saved {path}")
 
     def _record(self) -> None:
@@ -287,8 +295,6 @@ class Game:
         return None
 
     def _finish(self) -> int:
-        from ..cli.app import print_outcome
-
         report = self._instruments.report(
             self._opened, self._startup, clock="real", governor_name="adaptive", load=self._options.load
         )

@@ -1,32 +1,26 @@
-"""A windowed session: the loop on its own thread, the window, the HUD and the player's commands on this one.
-
-Owns the composition of a window with a world, what each command does, and what happens where there is no display.
-Knows nothing of how frames are made or keys are read. Part of the composition root.
-"""
+"""`nextframe play`: a window, a world loaded behind it, and a game; a headless session where there is no display."""
 
 from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ...controllers.bindings import Bindings, load_bindings
-from ..core import DisplayError, MonotonicClock
-from ..display.panel import Panel, help_lines
-from ..display.screen import Screen
-from ..load.world import parse_load
-from ..observe import report as reports
-from ..tick.latch import InputLatch
-from .choices import check_recording_path, quality_choice
-from .headless import SessionOptions, run_session
-from .parts.device import Placement, placement
-from .parts.drift import drift_choice
-from .registry import WorldFolder
-from .startup import (
+from ....controllers.bindings import Bindings, load_bindings
+from ...core import DisplayError, MonotonicClock
+from ...display.surface import Surface
+from ...load.world import parse_load
+from ...observe import report as reports
+from ...tick.latch import InputLatch
+from ..choices import PlayOptions, SessionOptions, check_recording_path, quality_choice
+from ..headless import run_session
+from ..outcome import print_outcome
+from ..parts.device import Placement, placement
+from ..parts.drift import drift_choice
+from ..registry import WorldFolder
+from ..startup import (
     OpenWorld,
     StartUp,
     check_folder,
@@ -34,36 +28,10 @@ from .startup import (
     open_world,
     prefer_x11_without_a_session,
 )
-from .terminal import Signals
+from ..terminal import Signals
+from .panel import Panel, help_lines
 
 HEADLESS_S = 30
-
-
-@dataclass(frozen=True)
-class PlayOptions:
-    """What `nextframe play` was asked for."""
-
-    world: str
-    side_by_side: bool = False
-    seed: int = 0
-    steps: int | None = None
-    smooth: bool = False
-    bindings: Path | None = None
-    record: Path | None = None
-    overwrite: bool = False
-    prompt: str | None = None
-    ticks: int | None = None
-    out: Path = Path("out")
-    load: str | None = None
-    trace: Path | None = None
-    metrics_port: int | None = None
-    saves: Path | None = None
-    load_slot: str | None = None
-    ahead: bool = False
-    drift: str | None = None
-    stages: str | None = None
-    processes: int | None = None
-    device: str | None = None
 
 
 def play_world(options: PlayOptions, startup: StartUp) -> int:
@@ -91,8 +59,6 @@ def _placement_of(options: PlayOptions, found: WorldFolder) -> Placement:
 
 
 def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -> int:
-    from ..cli.app import print_outcome
-
     ticks = options.ticks or round(HEADLESS_S * found.spec.tick_hz)
     tour = (found.path / "scripts" / "tour.yaml").is_file()
     who = "its tour" if tour else "a bot that wanders"
@@ -126,8 +92,9 @@ def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -
 
 
 def _play_in_window(options: PlayOptions, found: WorldFolder, bindings: Bindings, startup: StartUp) -> int:
-    from ..display.gl import GLDisplay
-    from ..display.window import Window
+    from ...display.gl import GLDisplay
+    from ...display.screen import Screen
+    from ...display.window import Window
 
     clock, latch = MonotonicClock(), InputLatch()
     frame_size_px = (found.spec.width_px * (2 if options.side_by_side else 1), found.spec.height_px)
@@ -142,22 +109,33 @@ def _play_in_window(options: PlayOptions, found: WorldFolder, bindings: Bindings
         display = GLDisplay(window, clock, frame_size_px, filter="smooth" if options.smooth else "crisp")
         stack.callback(display.close)
         panel = Panel(found, bindings, help_lines(found, bindings), window.printed)
-        screen = Screen(window, display, panel, np.zeros((frame_size_px[1], frame_size_px[0], 3), np.uint8))
-        opened = _load_behind(screen, options, found, startup, signals)
+        surface = Screen(window, display, np.zeros((frame_size_px[1], frame_size_px[0], 3), np.uint8))
+        given: list[str] = []
+        opened = _load_behind(surface, panel, given, options=options, found=found, startup=startup, signals=signals)
         if opened is None:
             return 0
         stack.callback(opened.world.close)
         from .game import Game
 
-        game = Game(options, opened, latch=latch, screen=screen, startup=startup)
+        game = Game(options, opened, latch=latch, surface=surface, panel=panel, commands=given, startup=startup)
         stack.callback(game.close)
         return game.play(signals)
 
 
 def _load_behind(
-    screen: Screen, options: PlayOptions, found: WorldFolder, startup: StartUp, signals: Signals
+    surface: Surface,
+    panel: Panel,
+    given: list[str],
+    *,
+    options: PlayOptions,
+    found: WorldFolder,
+    startup: StartUp,
+    signals: Signals,
 ) -> OpenWorld | None:
-    """Load on another thread, so that the window answers meanwhile; None if the player has had enough already."""
+    """Load on another thread, so that the window answers meanwhile; None if the player has quit already.
+
+    Commands given meanwhile are added to `given`, to be carried out once there is a session.
+    """
     clock = MonotonicClock()
 
     def load() -> OpenWorld:
@@ -168,16 +146,16 @@ def _load_behind(
             stages=place.stages, device=place.device,
         )  # fmt: skip
 
-    screen.panel.say(f"loading {found.name} …", seconds=60)
+    panel.say(f"loading {found.name} …", seconds=60)
     with ThreadPoolExecutor(max_workers=1) as pool:
         loading: Future[OpenWorld] = pool.submit(load)
         while not loading.done():
-            screen.commands += screen.window.pump()
-            screen.refresh()
+            given += surface.pump()
+            panel.refresh(surface)
             time.sleep(0.02)
         opened = loading.result()
-    screen.panel.say(screen.panel.help_hint())
-    if "quit" in screen.commands or signals.received:
+    panel.say(panel.help_hint())
+    if "quit" in given or signals.received:
         opened.world.close()
         return None
     return opened

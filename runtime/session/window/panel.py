@@ -1,37 +1,28 @@
-"""What the HUD of a windowed session says: collected from telemetry, controls, recorder and bindings.
-
-Owns the HUD's content, its messages and help, the recorder that can be switched on while playing, and the latency to
-the end of a flip. Draws nothing itself (see `nextframe.runtime.display.hud`), opens no window. Part of the composition
-root.
-"""
+"""What the HUD of a windowed session says, made from telemetry, controls, recorder and bindings; and when it is due."""
 
 from __future__ import annotations
 
-import threading
 import time
-from array import array
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...controllers.bindings import Bindings
-from ...worlds.prompts.sentences import Reading, SentenceReader, explain
-from ...worlds.prompts.words import Prompt, parse_prompt
-from ..core import IDLE, Action
-from ..loop import NullRecorder, Recorder, TickRecord
-from ..observe import metrics
-from ..observe.telemetry import LIVE_TICKS, Telemetry
-from ..session.registry import WorldFolder
-from ..session.startup import OpenWorld
-from ..tick.controls import SessionControls
-from .hud import Hud, HudModel, key_label
+from ....controllers.bindings import Bindings
+from ....worlds.prompts.sentences import Reading, SentenceReader, explain
+from ....worlds.prompts.words import Prompt, parse_prompt
+from ...core import IDLE, Action
+from ...display.hud import Hud, HudModel, hud_of, key_label
+from ...display.surface import Surface
+from ...observe.telemetry import Telemetry
+from ...tick.controls import SessionControls
+from ..registry import WorldFolder
+from ..startup import OpenWorld
+from .latency import WindowLatency
+from .switched import SwitchedRecorder
 
 MESSAGE_S = 3.0
-MAX_ID_PAIRS = 4_096
+REDRAW_NS = 100_000_000
+"""The HUD's numbers change this often; drawing text costs more than showing a frame."""
 
 ARROW_KEYS = ("key:left", "key:right", "key:up", "key:down")
 
@@ -77,104 +68,6 @@ def help_lines(found: WorldFolder, bindings: Bindings) -> tuple[str, ...]:
     return tuple(lines)
 
 
-class SwitchedRecorder:
-    """A recorder that begins and stops when told, in the middle of a session too: then from a snapshot.
-
-    `on_action` hears of every tick's action, recorded or not. Files are written under one lock: the window's thread
-    starts and closes, the loop's thread records, and takes the snapshot between two ticks.
-    """
-
-    def __init__(self, on_action: Callable[[Action], None]) -> None:
-        self._on_action = on_action
-        self._lock = threading.Lock()
-        self._recorder: Recorder = NullRecorder()
-        self._make: Callable[[], Recorder] | None = None
-        self.active = False
-
-    @property
-    def problem(self) -> str:
-        """Why the recording has stopped by itself; empty while all is well."""
-        return str(getattr(self._recorder, "problem", ""))
-
-    def start(self, recorder: Recorder) -> None:
-        """Record from the first tick on: the session has just been reset."""
-        with self._lock:
-            self._recorder, self.active = recorder, True
-
-    def start_after_this_tick(self, make: Callable[[], Recorder]) -> None:
-        """`make` is called by the loop's thread after a tick, when the state is whole."""
-        with self._lock:
-            self._make, self.active = make, True
-
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
-        self._on_action(action)
-        with self._lock:
-            self._recorder.record_tick(tick, action, steps_applied, checksum, event)
-            if self._make is not None:
-                self._recorder, self._make = self._make(), None
-
-    def close(self) -> None:
-        """Finish the file, if there is one."""
-        with self._lock:
-            recorder, self._recorder = self._recorder, NullRecorder()
-            self.active, self._make = False, None
-            recorder.close()
-
-
-class WindowLatency:
-    """From an input event to the end of the flip that shows its frame. An observer on one side, `shown` on the other.
-
-    The loop says which frame was the first to know of an input, the window which frame it showed when; a frame that
-    was replaced before anybody saw it counts at the next one shown.
-    """
-
-    def __init__(self) -> None:
-        self._next_frame_id = 0
-        self._inputs: deque[tuple[int, int]] = deque(maxlen=MAX_ID_PAIRS)
-        self._shown: deque[tuple[int, int]] = deque(maxlen=MAX_ID_PAIRS)
-        self._waits_ns = array("q")
-        self._response_ms: deque[float] = deque(maxlen=LIVE_TICKS)
-
-    def observe(self, record: TickRecord) -> None:
-        self._response_ms.append(record.response_ns / 1e6)
-        if record.input_event_ns is not None:
-            self._inputs.append((self._next_frame_id, record.input_event_ns))
-        self._next_frame_id += record.frames
-
-    def shown(self, frame_id: int, presented_ns: int) -> None:
-        """Called by the window's thread, as is everything below."""
-        self._shown.append((frame_id, presented_ns))
-
-    def responses_ms(self) -> tuple[float, ...]:
-        """The last ticks from release to picture, oldest first: what the deadline is a limit of."""
-        return tuple(self._response_ms.copy())
-
-    def recent_ms(self, count: int = 60) -> float | None:
-        """The median of the last waits, None before the first."""
-        self._match()
-        return metrics.percentile([wait / 1e6 for wait in self._waits_ns[-count:]], 50)
-
-    def skip(self, frames: int) -> None:
-        """Frames that no tick made: a rewind shows them, and no input is in them."""
-        self._next_frame_id += frames
-
-    def percentiles_ms(self) -> dict[str, float | None] | None:
-        """p50 and p95 of the whole session; None if there was no input."""
-        self._match()
-        return metrics.percentiles(np.array(self._waits_ns) / 1e6, 50, 95) if self._waits_ns else None
-
-    def _match(self) -> None:
-        while self._inputs and self._shown:
-            frame_id, input_ns = self._inputs[0]
-            if self._shown[0][0] < frame_id:
-                self._shown.popleft()
-                continue
-            self._waits_ns.append(self._shown[0][1] - input_ns)
-            self._inputs.popleft()
-
-
 @dataclass(frozen=True)
 class _Sources:
     opened: OpenWorld
@@ -185,7 +78,7 @@ class _Sources:
 
 
 class Panel:
-    """Builds the HUD's picture. Lives on the window's thread; only `note_action` is called from another.
+    """Makes the HUD. Lives on the surface's thread; only `note_action` is called from another.
 
     `printed`: the name of a control as the player's keyboard has it on its key (`Window.printed`).
     """
@@ -201,12 +94,12 @@ class Panel:
         self._printed = printed
         self._found = found
         self._help_lines = help_text
-        self._hud = Hud()
         self._sources: _Sources | None = None
         self._action = IDLE
         self._message, self._message_until_s = "", 0.0
         self._show_help, self._show_stats = False, True
         self._typed: str | None = None
+        self._shown_ns, self._size_px = 0, (0, 0)
         self._groups = found.spec.action_space().prompts
         self._reader = SentenceReader(self._groups, found.synonyms)
         self._prompt: dict[str, str] = dict(self._parsed(found.spec.default_prompt).chosen)
@@ -239,10 +132,6 @@ class Panel:
         if action.prompt is not None:
             self._prompt = {**self._prompt, **self._parsed(action.prompt).chosen}
 
-    def typing_changed(self, text: str | None) -> bool:
-        changed, self._typed = text != self._typed, text
-        return changed
-
     def read(self, text: str) -> Reading:
         """A typed prompt in words of the vocabulary."""
         return self._reader.read(text)
@@ -268,12 +157,22 @@ class Panel:
         parts = (line.partition("\t") for line in self._help_lines)
         return tuple(f"{self._printed(control)}{tab}{meaning}" if tab else control for control, tab, meaning in parts)
 
-    # --- the picture --------------------------------------------------------------------------------------------
+    # --- the HUD ------------------------------------------------------------------------------------------------
 
-    def overlay(self, size_px: tuple[int, int], typed: str | None) -> NDArray[np.uint8]:
-        """The HUD for a window of that size (width, height), RGBA."""
-        self._hud.show_stats = self._show_stats and not self._show_help and self._sources is not None
-        return self._hud.render(self._model(typed), size_px)
+    def refresh(self, surface: Surface, *, now: bool = False, before_a_frame: bool = False) -> None:
+        """Give the surface a new HUD where one is due: after `REDRAW_NS`, another size, a key typed, or `now`.
+
+        `before_a_frame`: the next frame brings it to the screen, so it is not drawn over the last one first.
+        """
+        now_ns, size_px, typed = time.monotonic_ns(), surface.size_px, surface.text_being_typed
+        changed = size_px != self._size_px or typed != self._typed
+        if now or changed or now_ns - self._shown_ns >= REDRAW_NS:
+            self._shown_ns, self._size_px, self._typed = now_ns, size_px, typed
+            surface.show_hud(self.hud(typed), now=not before_a_frame)
+
+    def hud(self, typed: str | None) -> Hud:
+        """What is to be seen now. `typed`: what stands in the prompt line."""
+        return hud_of(self._model(typed), show_stats=self._show_stats and self._sources is not None)
 
     def _model(self, typed: str | None) -> HudModel:
         message = self._message if time.monotonic() < self._message_until_s else ""

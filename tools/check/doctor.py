@@ -14,9 +14,15 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from ..core import DisplayError, ManualClock, NextframeError
-from .registry import find_world, world_names
-from .startup import check_folder, cpu_name, default_threads, physical_cores, prefer_x11_without_a_session
+from ...runtime.core import DisplayError, ManualClock, NextframeError
+from ...runtime.session.registry import find_world, world_names
+from ...runtime.session.startup import (
+    check_folder,
+    cpu_name,
+    default_threads,
+    physical_cores,
+    prefer_x11_without_a_session,
+)
 
 Status = Literal["ok", "note", "wrong"]
 
@@ -84,9 +90,9 @@ def _processor() -> Finding:
 
 
 def _display() -> Finding:
-    from ..display.gl import GLDisplay
-    from ..display.window import Window
-    from ..tick.latch import InputLatch
+    from ...runtime.display.gl import GLDisplay
+    from ...runtime.display.window import Window
+    from ...runtime.tick.latch import InputLatch
 
     prefer_x11_without_a_session()
     try:
@@ -98,7 +104,7 @@ def _display() -> Finding:
 
 
 def _offscreen() -> Finding:
-    from ..display.gl import EGLDisplay
+    from ...runtime.display.gl import EGLDisplay
 
     try:
         EGLDisplay((64, 48), (64, 48), ManualClock()).close()
