@@ -97,7 +97,7 @@ class OpenWorld:
 def check_folder(name: str, *, side_by_side: bool = False) -> WorldFolder:
     """Everything that can be wrong with a world and be seen without loading it."""
     found = find_world(name)
-    if side_by_side and found.spec.kind not in {"circuit", "drive"}:
+    if side_by_side and found.kind.teacher is None:
         raise ConfigError(f"--side-by-side: expected a world with a simulator to compare with, {found.name} has none")
     for weights in found.spec.weights:
         path = found.path / weights

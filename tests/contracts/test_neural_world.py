@@ -8,8 +8,9 @@ import pytest
 
 from nextframe.runtime.core import Action, ManualClock, Snapshot, TickPlan, TickResult, World
 from nextframe.runtime.session.registry import find_world, load_world
-from nextframe.worlds.circuit.teacher.world import SideBySide, TeacherWorld
+from nextframe.worlds.circuit.teacher.world import TeacherWorld
 from nextframe.worlds.neural.world import NeuralWorld
+from nextframe.worlds.side_by_side import SideBySide
 from tests.contracts.world_contract import WorldContract
 from tests.support.worlds.small import small_neural
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nextframe.runtime.core import IDLE, Action, ActionSpace
-from nextframe.tools.evaluate.players import Palette
-from nextframe.tools.evaluate.subjects import Frames, Pair, Poses, Subject
+from nextframe.worlds.evaluation.players import Palette
+from nextframe.worlds.evaluation.subjects import Frames, Pair, Poses, Subject
 
 WIDTH_PX, HEIGHT_PX, STRIP_PX, PAN_PX = 32, 24, 640, 4
 SPACE = ActionSpace(("lamp",), ("look",), {"light": ("day", "night")})

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...runtime.core import ActionSpace, Clock, MonotonicClock, NextframeError
 from ...runtime.session.parts.stages import StageChoice, load_staged, stage_choice
+from ...runtime.session.registry import source_of
 from ...runtime.session.startup import WorldFolder, check_folder, cpu_name, load_world, prepare_torch
 from .claims import Claims, load_claims
 from .measure import examine
@@ -143,18 +144,11 @@ def _warm(found: WorldFolder, clock: Clock, stages: StageChoice | None) -> Any:
 
 
 def truth_of(found: WorldFolder, clock: Clock) -> TargetFactory | None:
-    """The circuit's simulator under the same controls and seeds; no other world has one."""
-    if found.spec.kind != "circuit":
+    """The world's simulator under the same controls and seeds, where it has one."""
+    teacher = found.kind.teacher
+    if teacher is None:
         return None
-
-    def truth() -> Target:
-        from ...worlds.circuit import world as circuit
-        from ...worlds.circuit.teacher.world import TeacherWorld
-
-        info = load_world(found, clock).info
-        return WorldTarget(TeacherWorld(info, found.synonyms, clock, circuit.origins(found.path)), clock)
-
-    return truth
+    return lambda: WorldTarget(teacher(source_of(found), clock), clock)
 
 
 def process_factory(text: str, clock: Clock) -> TargetFactory:

@@ -9,18 +9,15 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import closing, nullcontext
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ...runtime.core import NextframeError
-from ...runtime.session.registry import WorldFolder, load_world
+from ...runtime.session.registry import WorldFolder, load_world, source_of
 from ...runtime.session.terminal import ended_like_ctrl_c
+from ...worlds.evaluation.subjects import Pair
 from .page import write_page
 from .sections import FULL, QUICK, Films, evaluate_pair, gates, print_sections
-from .subjects import Pair
-from .worlds import pair_of
 
 SCHEMA = "nextframe.eval/1"
 
@@ -39,12 +36,11 @@ def evaluate_world(found: WorldFolder, out: Path | None, *, quick: bool, full: b
 
 def _evaluate(found: WorldFolder, path: Path, pair: Pair | None, *, quick: bool, html: Path | None) -> int:
     """`pair`: what the full sections measure; it is there before the gates, and nobody hears late what is missing."""
-    module = f"nextframe.worlds.{found.spec.kind}.evaluation.gates"
-    own = found.spec.kind in {"circuit", "drive", "freedoom"} and find_spec(module) is not None
-    if not own and pair is None:
-        raise NextframeError(f"{found.name} has no gates of its own: expected a module {module}; ask for --full")
-    if own:
-        program: Any = import_module(module)
+    own = found.kind.gates
+    if own is None and pair is None:
+        raise NextframeError(f"{found.name} has no gates of its own; ask for --full")
+    if own is not None:
+        program = own()
         report = program.evaluate(found.path, path, quick)
         program.print_summary(report)
     else:
@@ -73,6 +69,17 @@ def add_full(pair: Pair, report: dict[str, Any], path: Path) -> tuple[dict[str, 
     save(report, path)
     kept.unlink(missing_ok=True)
     return report, films
+
+
+def pair_of(found: WorldFolder) -> Pair:
+    """The world and its teacher. NextframeError for a world without a teacher, or whose game is not installed;
+    WeightsError for lost weights."""
+    if found.kind.pair is None:
+        raise NextframeError(
+            f"{found.name}: expected a world with a teacher to measure it against, got a world of kind "
+            f"{found.spec.kind}; its eval.json says what was measured when it was trained"
+        )
+    return found.kind.pair(source_of(found))
 
 
 def bare_report(found: WorldFolder, quick: bool) -> dict[str, Any]:

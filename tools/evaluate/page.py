@@ -14,11 +14,11 @@ import numpy as np
 from markupsafe import Markup
 
 from ...runtime.core import Frame, NextframeError
+from ...worlds.evaluation.subjects import Frames
 from ..audit.page.pictures import data_uri
 from ..report.page import save_page, templates
 from .plots import Axes, chart
 from .sections import refusals
-from .subjects import Frames
 
 HERE = Path(__file__).parent
 REPORT_STYLE = HERE.parent / "report" / "style.css"

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 
 from rich.console import Console
 
-from ...worlds.recipe.gates import judged, print_gates
+from ...worlds.evaluation.gates import judged, print_gates
+from ...worlds.evaluation.subjects import Frames, Pair
 from .measures.at_rest import idle, mash
 from .measures.bands import real_bands
 from .measures.drift import drift
@@ -22,7 +23,6 @@ from .measures.following import Effort, following
 from .measures.latency import latency
 from .measures.memory_return import memory_return
 from .measures.open_loop import open_loop
-from .subjects import Frames, Pair
 
 Sections: TypeAlias = dict[str, dict[str, Any]]
 Films: TypeAlias = dict[str, list[Frames]]

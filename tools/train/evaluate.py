@@ -18,7 +18,7 @@ from torch import Tensor
 from ...model.dynamics.grid import GridDynamics
 from ...model.generator.grid_generator import GridGenerator
 from ...model.tokenizers.frames import FrameTokenizer
-from ...worlds.recipe.measures import WINDOW, ssim
+from ...worlds.evaluation.measures import WINDOW, ssim
 from .data.clips import Clips
 
 MOVING_LEVELS = 8

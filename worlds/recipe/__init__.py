@@ -1,1 +1,1 @@
-"""What the recipes of all worlds share: training runs, measures, gates."""
+"""How worlds are trained: what the recipes of all of them share."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from nextframe.model.tokenizers.scenes.still import PART_PX, POSITION_SCALE_PX, SLOT_DIM, Field
 from nextframe.worlds.circuit.recipe.data import HELD_OUT_SEED, label
 from nextframe.worlds.circuit.teacher.track import HEIGHT_PX, WIDTH_PX
-from nextframe.worlds.recipe.measures import Image, psnr_db, squared_error
+from nextframe.worlds.evaluation.measures import Image, psnr_db, squared_error
 from tests.support.networks import random_past, random_tokenizer, renderer, shipped_tokenizer, simulator
 
 SCENES = 12

@@ -134,11 +134,13 @@ class Env:
     def step(self, action: object) -> None: ...
 
 
-def test_a_world_is_a_white_box_and_only_circuit_has_a_simulator_as_truth() -> None:
+def test_a_world_is_a_white_box_and_its_teacher_is_the_truth_where_it_has_one() -> None:
     toy = subject_of("toy", ManualClock())
     assert isinstance(toy.factory(), WorldTarget)
     assert toy.truth is None
+    assert subject_of("freedoom", ManualClock()).truth is None
     assert subject_of("circuit", ManualClock()).truth is not None
+    assert subject_of("drive", ManualClock()).truth is not None
 
 
 def test_a_function_in_the_working_folder_can_return_a_world(folder: Path) -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from nextframe.runtime.core import AXIS_LEVELS, Action
 from nextframe.runtime.session.registry import find_world
+from nextframe.tools.evaluate.command import pair_of
 from nextframe.tools.evaluate.measures.memory_return import found
-from nextframe.tools.evaluate.players import Tape
-from nextframe.tools.evaluate.subjects import Pair, play
-from nextframe.tools.evaluate.worlds import pair_of
 from nextframe.worlds.drive.evaluation import pair as drive
 from nextframe.worlds.drive.evaluation.pair import DriveDream, DriveTeacher, Racers, controls_of, elsewhere, second_lap
 from nextframe.worlds.drive.teacher.track import WALL_M
-from nextframe.worlds.recipe.measures import psnr_db, squared_error
+from nextframe.worlds.evaluation.measures import psnr_db, squared_error
+from nextframe.worlds.evaluation.players import Tape
+from nextframe.worlds.evaluation.subjects import Pair, play
 
 SEEDS = (1, 2)
 LEFT = Action(axes={"steer": -AXIS_LEVELS, "throttle": AXIS_LEVELS})

@@ -17,9 +17,9 @@ from nextframe.tools.evaluate.measures.inverse import (
     key_score,
     labels_of,
 )
-from nextframe.tools.evaluate.players import Key, Tape, keys_of
 from nextframe.tools.evaluate.sections import refusals
-from nextframe.tools.evaluate.subjects import play
+from nextframe.worlds.evaluation.players import Key, Tape, keys_of
+from nextframe.worlds.evaluation.subjects import play
 from tests.support.evaluate_doubles import PALETTE, Deaf, Frozen, Late, Strip, pair_with
 
 SMALL = Effort(train_sessions=12, exam_sessions=6, ticks=60, epochs=10, width=8)

@@ -17,14 +17,14 @@ pytest.importorskip("vizdoom", reason="needs ViZDoom: pip install 'nextframe[fre
 
 from nextframe.runtime.core import IDLE, Action
 from nextframe.runtime.session.registry import find_world
-from nextframe.tools.evaluate.players import Recorder, Tape
-from nextframe.tools.evaluate.subjects import Pair, play
-from nextframe.tools.evaluate.worlds import pair_of
+from nextframe.tools.evaluate.command import pair_of
+from nextframe.worlds.evaluation.measures import psnr_db, squared_error
+from nextframe.worlds.evaluation.players import Recorder, Tape
+from nextframe.worlds.evaluation.subjects import Pair, play
 from nextframe.worlds.freedoom import world as keep
 from nextframe.worlds.freedoom.evaluation.pair import KeepDream, KeepTeacher, Visitors, steps_of
 from nextframe.worlds.freedoom.recipe.shots import KeepGame
 from nextframe.worlds.freedoom.teacher.plan import LAMPS
-from nextframe.worlds.recipe.measures import psnr_db, squared_error
 from tests.worlds.freedoom.test_keep import one
 
 SEEDS = range(3)

@@ -16,8 +16,8 @@ from nextframe.tools.evaluate.measures.drift import LOST, Watch, drift
 from nextframe.tools.evaluate.measures.latency import latency, probes
 from nextframe.tools.evaluate.measures.memory_return import Return, found, memory_return, score
 from nextframe.tools.evaluate.measures.open_loop import above, open_loop
-from nextframe.tools.evaluate.players import Nobody, Palette, Prompted, Recorder, Tape, Wanderer, keys_of, masher
-from nextframe.tools.evaluate.subjects import WorldRows, play
+from nextframe.worlds.evaluation.players import Nobody, Palette, Prompted, Recorder, Tape, Wanderer, keys_of, masher
+from nextframe.worlds.evaluation.subjects import WorldRows, play
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.evaluate_doubles import (
     PALETTE,

@@ -13,17 +13,17 @@ from nextframe.runtime.cli.app import run_command
 from nextframe.runtime.core import Action, NextframeError
 from nextframe.runtime.session.registry import find_world
 from nextframe.tools.evaluate import command
+from nextframe.tools.evaluate.command import pair_of
 from nextframe.tools.evaluate.measures.following import Effort
 from nextframe.tools.evaluate.page import render_page
-from nextframe.tools.evaluate.players import Recorder, Tape, Wanderer
 from nextframe.tools.evaluate.plots import Axes, chart
 from nextframe.tools.evaluate.sections import GATES, NAMES, QUICK, Sizes, evaluate_pair, gates
-from nextframe.tools.evaluate.subjects import Pair, play
-from nextframe.tools.evaluate.worlds import pair_of
 from nextframe.worlds.circuit.evaluation import pair as circuit
 from nextframe.worlds.circuit.evaluation.pair import CircuitDream, CircuitTeacher, Drivers
 from nextframe.worlds.circuit.evaluation.returns import PLACES, Tunnel, come_back, elsewhere, tunnels
 from nextframe.worlds.circuit.evaluation.rig import Bench
+from nextframe.worlds.evaluation.players import Recorder, Tape, Wanderer
+from nextframe.worlds.evaluation.subjects import Pair, play
 from tests.support.evaluate_doubles import Frozen, Strip, pair_with
 from tests.support.networks import renderer, simulator
 

@@ -23,7 +23,7 @@ from nextframe.worlds.circuit.teacher.simulator import (
     controls_of,
 )
 from nextframe.worlds.circuit.teacher.track import HEIGHT_PX, WALL_PX, WIDTH_PX, Cover
-from nextframe.worlds.recipe.measures import visible_change
+from nextframe.worlds.evaluation.measures import visible_change
 from tests.support.networks import renderer, simulator
 
 VISIBLE_SHARE = 0.10

@@ -16,8 +16,8 @@ from nextframe.worlds.circuit import world as circuit
 from nextframe.worlds.circuit.recipe.data import CONDITION_DIM, condition
 from nextframe.worlds.circuit.teacher.simulator import TIMES, WEATHERS, controls_of
 from nextframe.worlds.circuit.teacher.track import HEIGHT_PX, WIDTH_PX
+from nextframe.worlds.evaluation.measures import visible_change
 from nextframe.worlds.neural.world import NeuralWorld
-from nextframe.worlds.recipe.measures import visible_change
 from tests.support.networks import simulator
 
 STEPS = 4

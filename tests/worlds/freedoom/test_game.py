@@ -11,6 +11,7 @@ import torch
 pytest.importorskip("vizdoom", reason="needs ViZDoom: pip install 'nextframe[freedoom]'")
 
 from nextframe.runtime.session.registry import find_world
+from nextframe.worlds.evaluation.measures import edge_energy, psnr_db, squared_error
 from nextframe.worlds.freedoom import world as keep
 from nextframe.worlds.freedoom.evaluation.bench import KeepBench, shown_in
 from nextframe.worlds.freedoom.evaluation.returns import lamps_remembered
@@ -19,7 +20,6 @@ from nextframe.worlds.freedoom.recipe.walks import anywhere
 from nextframe.worlds.freedoom.teacher.plan import LAMPS, load_grid
 from nextframe.worlds.freedoom.teacher.twin import compare
 from nextframe.worlds.freedoom.teacher.walk import Floats, Steps, Walk
-from nextframe.worlds.recipe.measures import edge_energy, psnr_db, squared_error
 
 COURT = (400.0, 330.0)
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..players import Nobody, masher
-from ..subjects import Frames, Pair, Subject, play
+from ....worlds.evaluation.players import Nobody, masher
+from ....worlds.evaluation.subjects import Frames, Pair, Subject, play
 from .bands import MOTION_LEVELS, Bands
 from .drift import prompted, summary, watch_group
 

@@ -13,8 +13,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..players import Player, Prompted, Turns, Wanderer, masher
-from ..subjects import Frames, Pair, Subject, play
+from ....worlds.evaluation.players import Player, Prompted, Turns, Wanderer, masher
+from ....worlds.evaluation.subjects import Frames, Pair, Subject, play
 
 Numbers: TypeAlias = NDArray[np.float64]
 

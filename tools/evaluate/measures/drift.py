@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import NextframeError
-from ..players import Player, Prompted
-from ..subjects import Frames, Pair, play
+from ....worlds.evaluation.players import Player, Prompted
+from ....worlds.evaluation.subjects import Frames, Pair, play
 from .bands import CHUNK_TICKS, SETTLE_TICKS, STATISTICS, Bands, free_player, statistics
 
 FAILED_CHUNKS = 3

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
-from ..subjects import Frames, Poses, Subject
+from ....worlds.evaluation.subjects import Frames, Poses, Subject
 
 Clip: TypeAlias = NDArray[np.uint8]
 """`(rows, 12, side, side)`: the pictures two ticks before, before, at and after a tick, channels first."""

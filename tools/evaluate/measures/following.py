@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import Action
-from ..players import Player, Recorder, Tape, Turns, Wanderer, keys_of
-from ..subjects import Pair, Subject, play
+from ....worlds.evaluation.players import Player, Recorder, Tape, Turns, Wanderer, keys_of
+from ....worlds.evaluation.subjects import Pair, Subject, play
 from .eye import Clip, Eye
 from .inverse import (
     NEEDED_ACCURACY,

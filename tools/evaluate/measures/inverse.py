@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from ....runtime.core import Action
-from ..players import Key
+from ....worlds.evaluation.players import Key
 from .eye import Clip
 
 Numbers: TypeAlias = NDArray[np.float64]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import Action
-from ..players import Key, Recorder, Tape, keys_of, pressed
-from ..subjects import Frames, Pair, Subject, play
+from ....worlds.evaluation.players import Key, Recorder, Tape, keys_of, pressed
+from ....worlds.evaluation.subjects import Frames, Pair, Subject, play
 
 WARM_UP_TICKS = 12
 HORIZON_TICKS = 10

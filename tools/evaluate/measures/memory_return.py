@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ....runtime.core import Frame
-from ..players import Key, Palette, Player, Tape, keys_of, pressed
-from ..subjects import Frames, Pair, Subject, play
+from ....worlds.evaluation.players import Key, Palette, Player, Tape, keys_of, pressed
+from ....worlds.evaluation.subjects import Frames, Pair, Return, Subject, play
 from .open_loop import psnr
 
 SAME_LEVELS = 0.05
@@ -24,26 +24,6 @@ LEAST_AWAY_LEVELS = 4.0
 MOST_LEFT_SHARE = 0.35
 """And a view has come back when so much of that difference at most is left: other things may have moved."""
 FIRST_SEED = 200_000
-
-
-@dataclass(frozen=True)
-class Return:
-    """A view that came back: what the world shows, what the teacher shows, and other views of the teacher.
-
-    `shown`, `true`: one frame. `others`: `(n, height, width, 3)`. `away_ticks`: for how long it was out of sight.
-    `window_ticks`: how far back the world could see. `kind`: the way it was left, for the report.
-    """
-
-    kind: str
-    shown: Frame
-    true: Frame
-    others: Frames
-    away_ticks: int
-    window_ticks: int | None
-
-    @property
-    def inside(self) -> bool:
-        return self.window_ticks is None or self.away_ticks <= self.window_ticks
 
 
 @dataclass(frozen=True)

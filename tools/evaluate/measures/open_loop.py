@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import Action
-from ..players import Player, Recorder
-from ..subjects import Frames, Pair, play
+from ....worlds.evaluation.players import Player, Recorder
+from ....worlds.evaluation.subjects import Frames, Pair, play
 
 MOVED_LEVELS = 8
 SHOWN = (1, 2, 4, 8, 16, 32, 48, 64)

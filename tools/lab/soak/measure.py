@@ -25,8 +25,8 @@ from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
 from ....runtime.loop import Loop, Observer, TickRecord, period_ns
 from ....runtime.tick.forwarding import ForwardingWorld
+from ....worlds.evaluation.measures import edge_energy
 from ....worlds.neural.world import NeuralWorld
-from ....worlds.recipe.measures import edge_energy
 
 PICTURES_A_MINUTE = 12
 BANK = "drift_bank.safetensors"

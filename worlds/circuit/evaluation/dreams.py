@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import SLOT_DIM
-from ...recipe.measures import (
+from ...evaluation.measures import (
     Image,
     edge_energy,
     likeness,

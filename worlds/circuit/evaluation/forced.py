@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from ...recipe.measures import (
+from ...evaluation.measures import (
     Image,
     moving,
     psnr_db,

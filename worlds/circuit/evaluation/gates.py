@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ...recipe.gates import FILM_COLUMNS, judged, print_gates, write_report
+from ...evaluation.gates import FILM_COLUMNS, judged, print_gates, write_report
 from .. import world as circuit
 from ..teacher.render import Renderer
 from ..teacher.simulator import Simulator

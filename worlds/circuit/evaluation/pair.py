@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ....model.generator.ticks import RollingGenerator
 from ....runtime.core import AXIS_LEVELS, Action, ActionSpace, Frame, quantise_axis
-from ....tools.evaluate.players import Palette
-from ....tools.evaluate.subjects import Frames, Pair, Poses, Subject
+from ...evaluation.players import Palette
+from ...evaluation.subjects import Frames, Pair, Poses, Subject
 from ...prompts.words import parse_prompt
 from .. import world as circuit
 from ..recipe.data import HELD_OUT_SEED, Driver, condition

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ....runtime.core import Frame
-from ....tools.evaluate.measures.memory_return import Return
-from ....tools.evaluate.subjects import Frames, Pair
+from ...evaluation.subjects import Frames, Pair, Return
 from ..recipe.data import HELD_OUT_SEED, Episode, drive
 from ..teacher.simulator import Car, Controls, State
 from .pair import CircuitDream, Drivers

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
-
-import numpy as np
 
 from ....runtime.core import Action, Clock, Frame, MonotonicClock, Snapshot, StatePart, TickPlan, TickResult, WorldInfo
 from ...inventory import plain_bytes
@@ -107,54 +105,6 @@ class TeacherWorld:
         """Nothing is held open."""
 
 
-class SideBySide:
-    """Two worlds under the same actions, pictures joined left and right. The left one is the one measured."""
-
-    def __init__(self, left: Any, right: Any) -> None:
-        self._left, self._right = left, right
-        self.info = replace(left.info, width_px=left.info.width_px + right.info.width_px)
-
-    def reset(self, seed: int) -> Frame:
-        return _joined(self._left.reset(seed), self._right.reset(seed))
-
-    def advance(self, action: Action, plan: TickPlan) -> TickResult:
-        left, right = self._left.advance(action, plan), self._right.advance(action, plan)
-        frames = [_joined(a, b) for a, b in zip(left.frames, right.frames, strict=True)]
-        stage_ns = {name: left.stage_ns[name] + right.stage_ns[name] for name in left.stage_ns}
-
-        def commit() -> None:
-            left.commit()
-            right.commit()
-
-        return TickResult(frames, left.steps_applied, stage_ns, left.step_ns, commit)
-
-    def snapshot(self) -> Snapshot:
-        return {"left": self._left.snapshot(), "right": self._right.snapshot()}
-
-    def restore(self, snapshot: Snapshot) -> None:
-        state: dict[str, Any] = dict(snapshot)
-        self._left.restore(state["left"])
-        self._right.restore(state["right"])
-
-    def checksum(self) -> int:
-        return zlib.crc32(self._right.checksum().to_bytes(4, "little"), self._left.checksum())
-
-    def state_inventory(self) -> list[StatePart]:
-        return [
-            replace(part, name=f"{side}/{part.name}")
-            for side, world in (("left", self._left), ("right", self._right))
-            for part in world.state_inventory()
-        ]
-
-    def warm_up(self) -> None:
-        self._left.warm_up()
-        self._right.warm_up()
-
-    def close(self) -> None:
-        self._left.close()
-        self._right.close()
-
-
 def plain_state(state: State) -> dict[str, Any]:
     """A simulator state as plain data."""
     return asdict(state) | {"weather": list(state.weather), "time": list(state.time)}
@@ -164,7 +114,3 @@ def state_of(plain: Mapping[str, Any]) -> State:
     cars = {name: Car(**plain[name]) for name in ("player", "rival")}
     blends = {name: tuple(plain[name]) for name in ("weather", "time")}
     return State(**{**plain, **cars, **blends})
-
-
-def _joined(left: Frame, right: Frame) -> Frame:
-    return np.ascontiguousarray(np.concatenate([left, right], axis=1))

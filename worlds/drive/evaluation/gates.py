@@ -19,8 +19,8 @@ from rich.console import Console
 from torch import Tensor
 
 from ....model.generator.ticks import RollingGenerator
-from ...recipe.gates import judged, print_gates, write_report
-from ...recipe.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
+from ...evaluation.gates import judged, print_gates, write_report
+from ...evaluation.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
 from .. import world as drive_world
 from ..recipe.data import HELD_OUT_SEED, Drivers, condition, drive, latents_of, random_states
 from ..recipe.on_policy import none_of, seen

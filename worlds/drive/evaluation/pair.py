@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from ....model.generator.ticks import RollingGenerator
 from ....runtime.core import AXIS_LEVELS, Action, ActionSpace, Frame, quantise_axis
-from ....tools.evaluate.measures.memory_return import Return
-from ....tools.evaluate.players import Palette
-from ....tools.evaluate.subjects import Frames, Pair, Subject
+from ...evaluation.players import Palette
+from ...evaluation.subjects import Frames, Pair, Return, Subject
 from ...prompts.words import parse_prompt
 from .. import world as course
 from ..recipe.data import HELD_OUT_SEED, condition, latents_of

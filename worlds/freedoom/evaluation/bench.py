@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....model.generator.ticks import RollingGenerator
 from ...drive.evaluation.gates import denoised, pictures
-from ...recipe.measures import Image
+from ...evaluation.measures import Image
 from .. import world as keep
 from ..recipe.shots import HEIGHT_PX, WIDTH_PX, KeepGame
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, anywhere

@@ -18,8 +18,8 @@ from rich.console import Console
 from ....model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS
 from ....runtime.core import NextframeError
 from ...drive.evaluation.gates import denoised, pictures
-from ...recipe.gates import judged, print_gates, write_report
-from ...recipe.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
+from ...evaluation.gates import judged, print_gates, write_report
+from ...evaluation.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
 from .. import world as keep
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, Players, condition, in_walls
 from ..teacher.script import looks

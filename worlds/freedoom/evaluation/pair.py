@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from ....model.generator.ticks import RollingGenerator
 from ....runtime.core import Action, ActionSpace, Frame, quantise_axis
-from ....tools.evaluate.players import Palette
-from ....tools.evaluate.subjects import Frames, Pair, Subject
 from ...drive.evaluation.gates import denoised
+from ...evaluation.players import Palette
+from ...evaluation.subjects import Frames, Pair, Subject
 from .. import world as keep
 from ..recipe.shots import KeepGame
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, anywhere, condition

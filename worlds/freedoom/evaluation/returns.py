@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ....model.generator.ticks import RollingGenerator
 from ...drive.evaluation.gates import denoised, pictures
-from ...recipe.measures import squared_error, visible_change
+from ...evaluation.measures import squared_error, visible_change
 from .. import world as keep
 from ..recipe.shots import KeepGame
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, condition

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from nextframe.worlds.recipe.gates import FILM_COLUMNS, judged, print_gates, write_report
+from nextframe.worlds.evaluation.gates import FILM_COLUMNS, judged, print_gates, write_report
 
 
 @pytest.mark.parametrize(

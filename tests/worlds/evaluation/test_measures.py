@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nextframe.worlds.circuit.evaluation.dreams import LIKENESS, STRANGER_PIXELS
-from nextframe.worlds.recipe.measures import (
+from nextframe.worlds.evaluation.measures import (
     MOVING_LEVELS,
     Image,
     edge_energy,

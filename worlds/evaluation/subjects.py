@@ -47,10 +47,30 @@ class Subject(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Return:
+    """A view that came back: what the world shows, what the teacher shows, and other views of the teacher.
+
+    `shown`, `true`: one frame. `others`: `(n, height, width, 3)`. `away_ticks`: for how long it was out of sight.
+    `window_ticks`: how far back the world could see. `kind`: the way it was left, for the report.
+    """
+
+    kind: str
+    shown: Frame
+    true: Frame
+    others: Frames
+    away_ticks: int
+    window_ticks: int | None
+
+    @property
+    def inside(self) -> bool:
+        return self.window_ticks is None or self.away_ticks <= self.window_ticks
+
+
 class Returns(Protocol):
     """Views that were left and come back; see `nextframe.tools.evaluate.measures.memory_return`."""
 
-    def __call__(self, pair: Pair, quick: bool) -> Iterable[Any]: ...
+    def __call__(self, pair: Pair, quick: bool) -> Iterable[Return]: ...
 
 
 @dataclass(frozen=True)
@@ -118,6 +138,11 @@ class WorldRows:
 
     def lost(self) -> NDArray[np.bool_]:
         return np.zeros(len(self._rows), bool)
+
+
+def plain_pair(name: str, world: World, teacher: World, window_ticks: int | None = None) -> Pair:
+    """Two worlds behind the contract, whose equal seeds begin in the same situation."""
+    return Pair(name, WorldRows(world), WorldRows(teacher), Palette(world.info.actions), window_ticks)
 
 
 See: TypeAlias = Callable[[int], None]

@@ -1,0 +1,1 @@
+"""What is measured of any world, and against what: sessions in rows, who plays them, measures on pictures, gates."""
