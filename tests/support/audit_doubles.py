@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from nextframe.runtime.core import Action, ActionSpace, Frame, ManualClock
-from nextframe.tools.audit.options import AuditOptions
+from nextframe.tools.audit.questions.options import AuditOptions
 from nextframe.tools.audit.targets.contract import Shown, Target
 from nextframe.tools.audit.targets.player import Player
 from nextframe.tools.audit.targets.references import InteractiveTarget, Maker

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from nextframe.runtime.core import Frame, StatePart
-from nextframe.tools.audit.evidence import (
+from nextframe.tools.audit.questions.evidence import (
     ControlResponse,
     Evidence,
     Memory,

@@ -18,17 +18,17 @@ from ...runtime.core import ActionSpace, Clock, MonotonicClock, NextframeError
 from ...runtime.session.parts.stages import StageChoice, load_staged, stage_choice
 from ...runtime.session.registry import source_of
 from ...runtime.session.startup import WorldFolder, check_folder, cpu_name, load_world, prepare_torch
-from .claims import Claims, load_claims
+from .judge.claims import Claims, load_claims
+from .judge.document import build_document, findings_of, write_document
+from .judge.verdict import categorise, exit_code, judge, responds_later_than
 from .measure import examine
-from .options import AuditOptions
 from .page.html import write_page
 from .page.pictures import pictures_json
 from .page.words import answers_of, cards_of
-from .report import build_document, findings_of, write_document
+from .questions.options import AuditOptions
 from .targets.contract import Target, TargetFactory
 from .targets.local import EnvTarget, WorldTarget
 from .targets.process import ProcessTarget
-from .verdict import categorise, exit_code, judge, responds_later_than
 
 PYTHON, PROCESS = "python:", "process:"
 

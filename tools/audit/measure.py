@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .evidence import Evidence, Ttff
-from .options import AuditOptions
+from .questions.evidence import Evidence, Ttff
 from .questions.memory import memory_test
 from .questions.next_frame import next_frame_test
+from .questions.options import AuditOptions
 from .questions.source import source_test
 from .questions.sustained import sustained_test
 from .targets.contract import TargetFactory, WhiteBox

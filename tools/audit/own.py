@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...runtime.core import IDLE, Action, ActionSpace, Clock, ManualClock, World
-from .options import AuditOptions
 from .questions.next_frame import next_frame_test
+from .questions.options import AuditOptions
 from .targets.contract import Shown
 from .targets.local import WorldTarget
 from .targets.player import Player

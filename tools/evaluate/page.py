@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ...runtime.core import Frame, NextframeError
+from ...runtime.core import NextframeError
 from ...worlds.evaluation.subjects import Frames
-from ..audit.page.pictures import data_uri
+from ..pages.pictures import averaged, data_uri
 from ..report.page import save_page, templates
 from .plots import Axes, chart
 from .sections import refusals
@@ -168,15 +168,8 @@ def _memory(section: Mapping[str, Any]) -> list[list[str]]:
 def _film(name: str, film: Sequence[Frames]) -> dict[str, Any]:
     """Each entry of `film` is a column: its pictures from top to bottom."""
     title, lead = FILMS[name]
-    columns = [np.concatenate([_smaller(picture) for picture in column]) for column in film]
-    return {"title": title, "lead": lead, "columns": [data_uri(np.ascontiguousarray(c)) for c in columns]}
-
-
-def _smaller(picture: Frame) -> Frame:
-    every = -(-picture.shape[1] // WIDEST_PX)
-    height, width = (size // every * every for size in picture.shape[:2])
-    blocks = picture[:height, :width].reshape(height // every, every, width // every, every, 3)
-    return np.rint(blocks.mean((1, 3))).astype(np.uint8)
+    columns = [np.concatenate([averaged(picture, WIDEST_PX) for picture in column]) for column in film]
+    return {"title": title, "lead": lead, "columns": [data_uri(c) for c in columns]}
 
 
 def _text(value: float | None, digits: int) -> str:

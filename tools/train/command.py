@@ -16,13 +16,13 @@ from typing import Any
 
 from ...runtime.config import nearest
 from ...runtime.core import NextframeError
-from .budget import WORK, Budget, Plan, parse_budget, parse_part, plan_for
+from .base.budget import WORK, Budget, Plan, parse_budget, parse_part, plan_for
+from .base.part import Part, PartOverError
+from .base.run import Run
+from .base.show import clock, say
 from .data.clips import check_clips, condition_names, load_clips, load_source, split, unused
 from .data.sources import SourceOptions, default_workers, make_data, open_source
 from .learn import checkpoint
-from .part import Part, PartOverError
-from .run import Run
-from .show import clock, say
 
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000", "MALLOC_TOP_PAD_": "268435456"}
@@ -105,7 +105,7 @@ def spared_s(work: Path, plan: Plan) -> float:
 
 def learn(options: TrainOptions, run: Run, began_s: float) -> int:
     """Everything after the data."""
-    from .learn.world import learn_world
+    from .world import learn_world
 
     work = options.out / WORK
     source = load_source(work / "data")

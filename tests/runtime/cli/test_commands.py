@@ -19,7 +19,7 @@ from nextframe.runtime.recording.facade import read_replay
 from nextframe.runtime.session.registry import WORLDS_FOLDER
 from nextframe.runtime.session.startup import StartUp, default_threads, process_start_ns
 from nextframe.tools.check import doctor
-from nextframe.tools.lab.trace_check import check_file
+from nextframe.tools.lab.traces.check import check_file
 from tests.support.paths import ROOT
 
 Run = Callable[..., tuple[int, str, str]]

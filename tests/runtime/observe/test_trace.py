@@ -21,9 +21,9 @@ from nextframe.runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor,
 from nextframe.runtime.loop import Loop, TickRecord
 from nextframe.runtime.observe import trace
 from nextframe.runtime.observe.trace import BURST_MISSES, MAX_DUMPS, TraceError, TraceRing, TraceWriter
-from nextframe.tools.lab import trace_cost
-from nextframe.tools.lab.trace_check import Check, check_file, check_text, main
-from nextframe.tools.lab.trace_cost import Block, Pair, compare
+from nextframe.tools.lab.traces import cost as trace_cost
+from nextframe.tools.lab.traces.check import Check, check_file, check_text, main
+from nextframe.tools.lab.traces.cost import Block, Pair, compare
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.doubles import MS, PERIOD_NS, ListedController, Session
 

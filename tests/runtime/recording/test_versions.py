@@ -19,7 +19,7 @@ from nextframe.runtime.recording.facade import (
 )
 from nextframe.runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR
 from nextframe.runtime.recording.records import FOOTER, TICKS
-from nextframe.tools.lab import replay_golden
+from nextframe.tools.lab.recording import golden as replay_golden
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.replays import framed, handmade, play
 

@@ -31,7 +31,7 @@ from nextframe.runtime.timeline.line import (
     go_to,
 )
 from nextframe.runtime.timeline.rewind import FASTEST_TICKS, Rewinder, ticks_back
-from nextframe.tools.lab import time_cost
+from nextframe.tools.lab.timeline import cost as time_cost
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.worlds.small import small_neural
 

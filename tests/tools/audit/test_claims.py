@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nextframe.runtime.core import ConfigError
-from nextframe.tools.audit.claims import FORMS, Form, load_claims, parse_claim, parse_claims
+from nextframe.tools.audit.judge.claims import FORMS, Form, load_claims, parse_claim, parse_claims
 from tests.support.paths import ROOT
 
 

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from nextframe.runtime.core import Action, ManualClock
-from nextframe.tools.audit.evidence import Memory, NextFrame
 from nextframe.tools.audit.measure import quiet
-from nextframe.tools.audit.options import AuditOptions
+from nextframe.tools.audit.questions.evidence import Memory, NextFrame
 from nextframe.tools.audit.questions.memory import memory_test
 from nextframe.tools.audit.questions.next_frame import NextFrameResult, next_frame_test
+from nextframe.tools.audit.questions.options import AuditOptions
 from nextframe.tools.audit.targets.contract import Shown, Target
 from nextframe.tools.audit.targets.local import WorldTarget
 from nextframe.tools.audit.targets.references import InteractiveTarget, StreamingTarget

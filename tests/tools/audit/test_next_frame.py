@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from nextframe.runtime.core import Action, ActionSpace, ManualClock, NextframeError
-from nextframe.tools.audit.evidence import ERROR_RATE, NextFrame
 from nextframe.tools.audit.measure import quiet
-from nextframe.tools.audit.options import AuditOptions
 from nextframe.tools.audit.questions import next_frame
-from nextframe.tools.audit.questions.controls import controls_of, preroll
 from nextframe.tools.audit.questions.correlation import WARM_UP_TICKS, correlations, telegraph
+from nextframe.tools.audit.questions.evidence import ERROR_RATE, NextFrame
 from nextframe.tools.audit.questions.frames import as_overlay, coarse, differs, echo_mask
 from nextframe.tools.audit.questions.next_frame import NextFrameResult, next_frame_test
+from nextframe.tools.audit.questions.options import AuditOptions
 from nextframe.tools.audit.questions.statistics import largest_difference, randomisation_test
 from nextframe.tools.audit.targets.contract import Target
+from nextframe.tools.audit.targets.controls import controls_of, preroll
 from nextframe.tools.audit.targets.local import WorldTarget
 from nextframe.tools.audit.targets.references import BatchTarget, InteractiveTarget, StreamingTarget
 from nextframe.tools.audit.targets.traps import DelayedTarget, DuplicatingTarget, HudTarget, PausingTarget

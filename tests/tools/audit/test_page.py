@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from nextframe.runtime.core import NextframeError
-from nextframe.tools.audit.claims import parse_claim
-from nextframe.tools.audit.evidence import Evidence, Percentiles
+from nextframe.tools.audit.judge.claims import parse_claim
+from nextframe.tools.audit.judge.document import SCHEMA, build_document, findings_of, read_document, write_document
+from nextframe.tools.audit.judge.verdict import categorise, judge
 from nextframe.tools.audit.page.html import render_page, write_page
 from nextframe.tools.audit.page.pictures import columns, pictures_json
-from nextframe.tools.audit.report import SCHEMA, build_document, findings_of, read_document, write_document
-from nextframe.tools.audit.verdict import categorise, judge
+from nextframe.tools.audit.questions.evidence import Evidence, Percentiles
 from tests.support.audit_evidence import live_evidence, silent_evidence
 
 CLAIMS = ("next-frame control", "30 FPS", "jitter under 5 ms", "remembers 60 s", "broad source")

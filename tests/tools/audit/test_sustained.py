@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from nextframe.runtime.core import Action, ActionSpace, Frame, ManualClock
-from nextframe.tools.audit.evidence import ScriptRun, Source, Sustained
 from nextframe.tools.audit.measure import examine, quiet
-from nextframe.tools.audit.options import AuditOptions
-from nextframe.tools.audit.questions.controls import flips, idle, mashing
+from nextframe.tools.audit.questions.evidence import ScriptRun, Source, Sustained
+from nextframe.tools.audit.questions.options import AuditOptions
 from nextframe.tools.audit.questions.source import judge_gallery, source_test, toneless
 from nextframe.tools.audit.questions.sustained import run_script, sustained_test
 from nextframe.tools.audit.targets.contract import Shown, Target, TargetError
+from nextframe.tools.audit.targets.controls import flips, idle, mashing
 from nextframe.tools.audit.targets.local import WorldTarget
 from nextframe.tools.audit.targets.references import BatchTarget, InteractiveTarget
 from nextframe.tools.audit.targets.traps import DuplicatingTarget, FaceTarget, PausingTarget

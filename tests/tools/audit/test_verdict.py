@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from nextframe.tools.audit.claims import parse_claim
-from nextframe.tools.audit.findings import Estimate, Findings, exactly
-from nextframe.tools.audit.verdict import (
+from nextframe.tools.audit.judge.claims import parse_claim
+from nextframe.tools.audit.judge.findings import Estimate, Findings, exactly
+from nextframe.tools.audit.judge.verdict import (
     HELD_SHARE,
     INTERACTIVE_FRAMES,
     INTERACTIVE_MS,

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from nextframe.runtime.core import NextframeError
-from nextframe.tools.lab.train_speed_table import VARIANTS, WHOLE, main, table, variants_for
+from nextframe.tools.lab.train.speed_table import VARIANTS, WHOLE, main, table, variants_for
 
 
 def row(key: str, frames_per_s: float, share: float) -> dict[str, object]:
@@ -58,7 +58,7 @@ def test_the_table_has_the_spread_of_each_ratio_and_none_for_the_recipe() -> Non
 
 
 def test_two_lines_are_really_timed_side_by_side() -> None:
-    call = [sys.executable, "-m", "nextframe.tools.lab.train_speed_table", "--budget", "20s", "--only", "double",
+    call = [sys.executable, "-m", "nextframe.tools.lab.train.speed_table", "--budget", "20s", "--only", "double",
             "--rounds", "2", "--seconds", "0.05", "--eager", "--own-time"]  # fmt: skip
     done = subprocess.run(call, capture_output=True, text=True, check=True, timeout=300)
     rows = json.loads(done.stdout.splitlines()[-1])
@@ -69,7 +69,7 @@ def test_two_lines_are_really_timed_side_by_side() -> None:
 
 
 def test_a_line_whose_process_fails_is_named() -> None:
-    call = [sys.executable, "-m", "nextframe.tools.lab.train_speed_table", "--budget", "20s", "--device", "toaster",
+    call = [sys.executable, "-m", "nextframe.tools.lab.train.speed_table", "--budget", "20s", "--device", "toaster",
             "--only", "whole", "--rounds", "1"]  # fmt: skip
     done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode != 0

@@ -13,7 +13,7 @@ import pytest
 
 from nextframe.runtime.core import Action, NextframeError, TickPlan
 from nextframe.runtime.session.registry import find_world, load_world
-from nextframe.tools.train.budget import parse_budget, plan_for
+from nextframe.tools.train.base.budget import parse_budget, plan_for
 from nextframe.tools.train.data.clips import Clips
 
 torch = pytest.importorskip("torch")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nextframe.runtime.core import AXIS_LEVELS, ActionSpace, NextframeError
 from nextframe.runtime.display.video import VideoWriter
-from nextframe.tools.train.budget import parse_budget, plan_for
+from nextframe.tools.train.base.budget import parse_budget, plan_for
 from nextframe.tools.train.data.clips import (
     Clips,
     Resizer,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextframe.tools.train.budget import parse_budget, plan_for
+from nextframe.tools.train.base.budget import parse_budget, plan_for
 from nextframe.tools.train.command import spared_s
 from nextframe.tools.train.data import drivers
 from nextframe.tools.train.data.clips import Clips

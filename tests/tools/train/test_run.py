@@ -24,14 +24,14 @@ from nextframe.runtime.config import load_yaml
 from nextframe.runtime.display.video import VideoWriter
 from nextframe.runtime.session.registry import find_world, load_world
 from nextframe.tools.train import command
-from nextframe.tools.train.budget import Plan, parse_budget, plan_for
+from nextframe.tools.train.base.budget import Plan, parse_budget, plan_for
+from nextframe.tools.train.base.part import Part
 from nextframe.tools.train.data import clips as clips_module
 from nextframe.tools.train.data import explore
 from nextframe.tools.train.data.clips import load_clips, load_source, split
 from nextframe.tools.train.data.recordings import recording_clips, sessions_of
 from nextframe.tools.train.data.sources import SourceOptions, make_data, open_source
 from nextframe.tools.train.learn import checkpoint
-from nextframe.tools.train.part import Part
 from nextframe.tools.train.picture import played
 from tests.support.paths import ROOT
 from tests.support.replays import record_a_session

@@ -15,12 +15,12 @@ from markupsafe import Markup
 from ....runtime.core import NextframeError
 from ...report import words
 from ...report.page import save_page, templates
-from ..report import SCHEMA
+from ..judge.document import SCHEMA
 from . import figures
 from .words import answers_of, cards_of
 
 HERE = Path(__file__).parent
-REPORT_STYLE = HERE.parent / "report" / "style.css"
+REPORT_STYLE = HERE.parents[1] / "report" / "style.css"
 
 KINDS = (
     {"name": "batch", "title": "Fast batch", "words": "a clip is made, then shown"},

@@ -1,23 +1,19 @@
 """Pictures for the page: the same moment with and without an input, and what the sessions looked like.
 
-Owns which frames are shown and their PNG data URIs. Knows nothing of verdicts: pictures are an example of the evidence,
-not the evidence.
+Pictures are an example of the evidence, not the evidence: verdicts do not look at them.
 """
 
 from __future__ import annotations
 
-import base64
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import Frame
-from ....runtime.display.video import write_png
-from ..evidence import Evidence, Pictures
+from ...pages.pictures import data_uri, thinned
+from ..questions.evidence import Evidence, Pictures
 
 FRAMES_AFTER = (1, 2, 3, 5, 7, 12, 24, 48)
 MOST_COLUMNS = 7
@@ -34,7 +30,7 @@ def pictures_json(evidence: Evidence) -> dict[str, Any]:
     """`strip` (None without an answered control) and `gallery`, for `page.write_page`."""
     pictures = evidence.pictures
     strip = strip_json(pictures, evidence.next_frame.first_changed_frame) if pictures and pictures.a else None
-    return {"strip": strip, "gallery": [data_uri(_thinned(frame, GALLERY_PX)) for frame in _spread(evidence.gallery)]}
+    return {"strip": strip, "gallery": [data_uri(thinned(frame, GALLERY_PX)) for frame in _spread(evidence.gallery)]}
 
 
 def strip_json(pictures: Pictures, first_changed: int | None = None) -> dict[str, Any]:
@@ -54,9 +50,9 @@ def strip_json(pictures: Pictures, first_changed: int | None = None) -> dict[str
         "moments": [
             {
                 "frame": frame,
-                "a": data_uri(_thinned(without)),
-                "b": data_uri(_thinned(with_input)),
-                "difference": data_uri(_thinned(np.clip(difference * gain, 0, BRIGHTEST).astype(np.uint8))),
+                "a": data_uri(thinned(without, WIDEST_PX)),
+                "b": data_uri(thinned(with_input, WIDEST_PX)),
+                "difference": data_uri(thinned(np.clip(difference * gain, 0, BRIGHTEST).astype(np.uint8), WIDEST_PX)),
                 "largest": int(difference.max()),
             }
             for (frame, without, with_input), difference in zip(pairs, differences, strict=True)
@@ -89,15 +85,3 @@ def _spread(frames: Sequence[Frame]) -> list[Frame]:
     if len(frames) <= MOST_IN_GALLERY:
         return list(frames)
     return [frames[index] for index in np.linspace(0, len(frames) - 1, MOST_IN_GALLERY).round().astype(int)]
-
-
-def _thinned(frame: NDArray[np.uint8], widest_px: int = WIDEST_PX) -> Frame:
-    every = -(-frame.shape[1] // widest_px)
-    return np.ascontiguousarray(frame[::every, ::every])
-
-
-def data_uri(picture: NDArray[np.uint8]) -> str:
-    """`(height, width, 3)` uint8 as `data:image/png;base64,...`"""
-    with tempfile.TemporaryDirectory() as folder:
-        content = write_png(Path(folder) / "picture.png", picture).read_bytes()
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

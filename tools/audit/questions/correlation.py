@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ....runtime.core import IDLE, Action, Frame
-from ..options import AuditOptions
+from ..targets.controls import Control, opening
 from ..targets.player import Player
-from .controls import Control, opening
 from .frames import coarse
+from .options import AuditOptions
 from .statistics import Values, randomisation_test
 
 HOLDS_TICKS = (6, 30)

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ....runtime.core import IDLE, Frame
-from ..evidence import ERROR_RATE, ControlResponse, NextFrame, Percentiles, Pictures
 from ..targets.contract import WhiteBox
+from ..targets.controls import Control, neutral
 from ..targets.player import Moment, Player, Run
-from .controls import Control, neutral
+from .evidence import ERROR_RATE, ControlResponse, NextFrame, Percentiles, Pictures
 from .frames import Mask, differs, effect
 from .statistics import Values, largest_difference, percentiles
 

@@ -20,13 +20,13 @@ from itertools import islice
 import numpy as np
 
 from ....runtime.core import IDLE, Action
-from ..evidence import Memory, MemoryPoint, TurnBack
-from ..options import AuditOptions
 from ..targets.contract import Corruptible
+from ..targets.controls import Control, opening, wander
 from ..targets.player import Moment, Player, Run
-from .controls import Control, opening, wander
+from .evidence import Memory, MemoryPoint, TurnBack
 from .frames import differs, effect, psnr_db
 from .next_frame import NextFrameResult
+from .options import AuditOptions
 
 PULSE_TICKS = 4
 MOMENTS = 3

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ....runtime.core import IDLE
-from ..evidence import ControlResponse, NextFrame, Pictures
-from ..options import AuditOptions
+from ..targets.controls import Control, controls_of
 from ..targets.player import Moment, Player
-from .controls import Control, controls_of
 from .counterfactual import Setup, exact_test
+from .evidence import ControlResponse, NextFrame, Pictures
 from .frames import Mask, as_overlay, distance, echo_mask
 from .noisy import noisy_test
+from .options import AuditOptions
 
 HOLD_TICKS, RELEASE_TICKS = 4, 6
 CALIBRATION_MOMENTS = 3

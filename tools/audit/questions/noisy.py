@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ....runtime.core import IDLE
-from ..evidence import ERROR_RATE, ControlResponse, NextFrame
-from ..options import AuditOptions
+from ..targets.controls import neutral
 from ..targets.player import Run
-from .controls import neutral
 from .correlation import Flips, correlation_test
 from .counterfactual import FIRST_LOOK_FRAMES, Setup
+from .evidence import ERROR_RATE, ControlResponse, NextFrame
 from .frames import Mask, coarse
+from .options import AuditOptions
 from .statistics import Values, largest_difference, percentiles
 
 MOST_CONTROLS = 4

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import Action, Frame
-from ..evidence import Source
-from ..options import AuditOptions
+from ..targets.controls import opening, wander
 from ..targets.player import Player
-from .controls import opening, wander
+from .evidence import Source
 from .frames import coarse
+from .options import AuditOptions
 
 ACTIVE_LEVELS = 8.0
 BROAD_ACTIVE_SHARE = 0.2

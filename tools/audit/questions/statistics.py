@@ -14,7 +14,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evidence import Percentiles
+from .evidence import Percentiles
 
 Values = NDArray[np.float64]
 

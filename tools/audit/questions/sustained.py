@@ -14,11 +14,11 @@ from itertools import groupby
 import numpy as np
 
 from ....runtime.core import Action
-from ..evidence import Percentiles, ScriptRun, Sustained
-from ..options import AuditOptions
+from ..targets.controls import flips, idle, mashing
 from ..targets.player import Player
-from .controls import flips, idle, mashing
+from .evidence import Percentiles, ScriptRun, Sustained
 from .frames import Mask, differs
+from .options import AuditOptions
 from .statistics import percentiles
 
 WARM_UP_TICKS = 3

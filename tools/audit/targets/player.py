@@ -11,8 +11,8 @@ from copy import copy
 from dataclasses import dataclass
 
 from ....runtime.core import Action, Clock, Frame
-from ..questions.controls import preroll
 from .contract import Corruptible, Shown, Target, TargetError, WhiteBox
+from .controls import preroll
 
 
 @dataclass(frozen=True)

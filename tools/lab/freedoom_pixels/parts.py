@@ -10,7 +10,7 @@ from pathlib import Path
 from ....worlds.freedoom.teacher.room import ROOM
 
 WORK = ".train"
-"""As `nextframe.tools.train.budget.WORK`."""
+"""As `nextframe.tools.train.base.budget.WORK`."""
 SIZES = {"small": ("32x24", ROOM), "large": ("128x96", "my_way_home")}
 """By name: the frame and the place. The small one is for a CPU: one room; the large one has nine, and wants a GPU."""
 MORE = 3

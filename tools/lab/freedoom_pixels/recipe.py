@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ....runtime.core import NextframeError
 from ....worlds.freedoom.teacher.room import ROOM
-from ...train.budget import parse_budget
+from ...train.base.budget import parse_budget
 from ...train.command import TrainOptions, run_train
 from ...train.data.sources import SourceOptions
 from .parts import MORE, SIZES, WORK, has_data

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ....runtime.core import NextframeError
-from ..budget import parse_size
-from ..show import bar
+from ..base.budget import parse_size
+from ..base.show import bar
 from .clips import Clips, Source, save_shard, save_source
 from .explore import SHARD_FRAMES, EnvSpec, collect, facts_of, load_policy, repeat_for, tick_rate
 

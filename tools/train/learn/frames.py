@@ -25,10 +25,10 @@ from ....model.tokenizers.frames import (
     patches_of,
 )  # fmt: skip
 from ....runtime.core import NextframeError
-from ..budget import Plan
+from ..base.budget import Plan
+from ..base.part import Part, PartOverError
+from ..base.show import Bar, bar, say
 from ..data.clips import Clips
-from ..part import Part, PartOverError
-from ..show import Bar, bar, say
 from . import checkpoint
 
 ENOUGH_DB = 33.0

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from ....model.dynamics.grid import GridConfig, GridDynamics
 from ....model.tokenizers.frames import FrameTokenizer
-from ..budget import Plan
+from ..base.budget import Plan
+from ..base.part import Part, PartOverError
+from ..base.show import bar, say
 from ..data.clips import Clips
-from ..part import Part, PartOverError
-from ..show import bar, say
 from . import checkpoint
 from .own_runs import OwnRuns
 from .speed import Speed, count_flop, matrix_flops

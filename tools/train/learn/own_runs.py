@@ -18,7 +18,7 @@ from torch import Tensor
 from ....model.dynamics.grid import GridDynamics
 from ....model.generator.grid_generator import GridGenerator
 from ....model.tokenizers.frames import FrameTokenizer
-from ..budget import Plan
+from ..base.budget import Plan
 from ..data.clips import Clips
 
 FROM_S = 900.0

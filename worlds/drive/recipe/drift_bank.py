@@ -4,7 +4,7 @@
 
 Real sessions are the simulator's, as latents; the seeded drivers of the training data are at the wheel, a part of them
 careless, and the wandering bot. Needs no trained weights. A bank is made, and its alarm set, as in
-`nextframe.tools.lab.soak.bank`.
+`nextframe.worlds.circuit.recipe.drift_bank`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ....model.drift.monitor import ALARM_AFTER_TICKS
 from ....model.tokenizers.scenes.chase import MOOD_DIM, SCENE_DIM, ChaseConfig
 from ....model.tokenizers.scenes.still import SLOT_DIM
 from ....runtime.session.registry import find_world
-from ....tools.lab.soak.bank import BANK, LEAST_ALARM_SCORE, chosen_clips, open_bank, scores_of, statistics_of
+from ...circuit.recipe.drift_bank import BANK, LEAST_ALARM_SCORE, chosen_clips, open_bank, scores_of, statistics_of
 from ..teacher.simulator import TIMES, WEATHERS, Simulator
 from .data import HELD_OUT_SEED, Drivers, condition, latents_of
 
@@ -104,7 +104,7 @@ def make_bank(sessions: int = SESSIONS, ticks: int = TICKS, held_out: int = HELD
 
 
 def alarm_of(bank: DriftBank, simulator: Simulator, ticks: int, held_out: int) -> float:
-    """The lowest alarm that none of so many real sessions raises, as in `nextframe.tools.lab.soak.bank.alarm_of`."""
+    """The lowest alarm that none of so many real sessions raises, as for the circuit."""
     worst = []
     for session in islice(real_sessions(simulator, HELD_OUT_SEED + 60_000, ticks, 0.004), held_out):
         scores = scores_of(bank, *session)

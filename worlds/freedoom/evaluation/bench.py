@@ -27,8 +27,7 @@ PAST_TICKS = keep.WINDOW
 
 
 class KeepBench:
-    """The shipped world and the game it learned from; what `nextframe.tools.lab.freedoom_pixels.measure` asks of a
-    bench, and more."""
+    """The shipped world and the game it learned from: a `Bench` of `place`, and more."""
 
     window, degrees, size_px = PAST_TICKS, LOOK_DEGREES * TICS_A_TICK, (HEIGHT_PX, WIDTH_PX)
 

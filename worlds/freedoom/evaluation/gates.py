@@ -16,7 +16,6 @@ import torch
 from rich.console import Console
 
 from ....model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS
-from ....runtime.core import NextframeError
 from ...drive.evaluation.gates import denoised, pictures
 from ...evaluation.gates import judged, print_gates, write_report
 from ...evaluation.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
@@ -24,6 +23,7 @@ from .. import world as keep
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, Players, condition, in_walls
 from ..teacher.script import looks
 from .bench import PAST_TICKS, KeepBench, bench_of, told
+from .place import staying, turn_around, turning
 from .returns import SHOWN_PX, away_and_back, lamps_remembered
 
 LADDER = (1, 2, 4)
@@ -52,20 +52,14 @@ GATES = {
 def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict[str, Any]:
     """Measure everything; `quick` takes a quarter of the samples. Writes JSON to `out` if given. NextframeError without
     the game."""
-    try:
-        from ....tools.lab.freedoom_pixels.measure import staying, turn_around, turning
-    except ImportError as error:
-        raise NextframeError(
-            f"eval freedoom is measured beside the game itself: pip install 'nextframe[freedoom]' ({error})"
-        ) from error
     rows, long = (4, 1000) if quick else (16, 10_000)
     strip = None if out is None else STRIP
     with torch.inference_mode(), bench_of(folder, rows) as bench:
         forced = next_frame(bench, rows, 8 if quick else 24)
         free, film = free_run(bench, rows, (300, long))
-        turns = {str(after): turning(bench, after) for after in (0, 100, 300)}  # type: ignore[arg-type]
-        around = [turn_around(bench, n) for n in (3, 12, 23, 45)]  # type: ignore[arg-type]
-        stays = staying(bench, 100 if quick else 300, strip)  # type: ignore[arg-type]
+        turns = {str(after): turning(bench, after) for after in (0, 100, 300)}
+        around = [turn_around(bench, n) for n in (3, 12, 23, 45)]
+        stays = staying(bench, 100 if quick else 300, strip)
         same = away_and_back(bench, rows * 2)
         lamps = lamps_remembered(bench, 1 if quick else 3)
         still = idle(bench, rows * 3)

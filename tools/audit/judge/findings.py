@@ -1,7 +1,6 @@
 """The few numbers that verdicts rest on, each with the range it may lie in.
 
-Owns the names. Knows nothing of how they were measured, and nothing of thresholds: `nextframe.tools.audit.verdict` has
-those.
+Thresholds are in `verdict`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Make the drift bank of the circuit: bands of latent statistics on real sessions, by mood.
 
-    python -m nextframe.tools.lab.soak.bank [--to worlds/circuit/drift_bank.safetensors]
+    python -m nextframe.worlds.circuit.recipe.drift_bank [--to worlds/circuit/drift_bank.safetensors]
 
 Real sessions are the simulator's, as latents: from its states for most (what the dynamics was trained on) and from its
 pictures through the tokenizer for some (what a session starts from). Who drives: the seeded driver of the training
@@ -25,12 +25,12 @@ from ....model.drift.bank import DriftBank, Wide, quantile_bands, save_bank
 from ....model.drift.monitor import ALARM_AFTER_TICKS, DriftMonitor
 from ....model.tokenizers.scenes.still import SLOT_DIM
 from ....runtime.session.registry import find_world
-from ....worlds.circuit.evaluation.rig import Bench
-from ....worlds.circuit.recipe.clips import Latents
-from ....worlds.circuit.recipe.data import HELD_OUT_SEED, Driver, Episode, condition
-from ....worlds.circuit.recipe.dynamics import levels_of
-from ....worlds.circuit.teacher.render import Renderer
-from ....worlds.circuit.teacher.simulator import TIMES, WEATHERS, Controls, Simulator, controls_of
+from ..evaluation.rig import Bench
+from ..teacher.render import Renderer
+from ..teacher.simulator import TIMES, WEATHERS, Controls, Simulator, controls_of
+from .clips import Latents
+from .data import HELD_OUT_SEED, Driver, Episode, condition
+from .dynamics import levels_of
 
 BANK = "drift_bank.safetensors"
 GROUPS = (len(WEATHERS), len(TIMES))

@@ -1,4 +1,4 @@
-"""What playing with time costs: `python -m nextframe.tools.lab.time_cost [--world circuit] [--repeats 50]`.
+"""What playing with time costs: `python -m nextframe.tools.lab.timeline.cost [--world circuit] [--repeats 50]`.
 
 Owns the measurement: snapshot, restore, save to disk and load, going back frame by frame, and the reach of a budget.
 The goal: a restore, a load and a shown frame of the past take at most 5 tick periods. Exit codes: 0 met, 1 missed, 2
@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.core import Action, NextframeError, TickPlan, World
-from ...runtime.recording.plain import held_bytes
-from ...runtime.session.registry import find_world, load_world
-from ...runtime.timeline.line import Timeline, TimelineRecorder
-from ...runtime.timeline.rewind import Rewinder
-from ...runtime.timeline.saves import load_slot, save_slot, saved_state
+from ....runtime.core import Action, NextframeError, TickPlan, World
+from ....runtime.recording.plain import held_bytes
+from ....runtime.session.registry import find_world, load_world
+from ....runtime.timeline.line import Timeline, TimelineRecorder
+from ....runtime.timeline.rewind import Rewinder
+from ....runtime.timeline.saves import load_slot, save_slot, saved_state
 
 GOAL_PERIODS = 5
 PLAYED_TICKS = 400

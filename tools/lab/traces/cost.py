@@ -1,4 +1,4 @@
-"""What tracing costs a tick: `python -m nextframe.tools.lab.trace_cost [--world circuit] [--ticks 100] [--pairs 10]`.
+"""What tracing costs a tick: `python -m nextframe.tools.lab.traces.cost [--world circuit] [--ticks 100] [--pairs 10]`.
 
 Owns the comparison. One session on the real clock runs blocks of ticks by turns with and without a trace, so that a
 machine that warms up, slows down or is busy treats both alike; pairs of blocks swap their order by turns. A tick's
@@ -20,13 +20,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...controllers.bots import make_bot
-from ...runtime.core import Clock, MonotonicClock, NextframeError
-from ...runtime.display.null import NullDisplay
-from ...runtime.governor.adaptive import FixedGovernor
-from ...runtime.loop import Loop, NullObserver, Observer, TickRecord, period_ns
-from ...runtime.observe.trace import FLUSH_S, TraceRing, TraceWriter
-from ...runtime.session.startup import StartUp, check_folder, open_world
+from ....controllers.bots import make_bot
+from ....runtime.core import Clock, MonotonicClock, NextframeError
+from ....runtime.display.null import NullDisplay
+from ....runtime.governor.adaptive import FixedGovernor
+from ....runtime.loop import Loop, NullObserver, Observer, TickRecord, period_ns
+from ....runtime.observe.trace import FLUSH_S, TraceRing, TraceWriter
+from ....runtime.session.startup import StartUp, check_folder, open_world
 
 GOAL_RATIO = 1.01
 WARMUP_TICKS = 20
@@ -167,7 +167,7 @@ def _print(result: dict[str, Any]) -> None:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m nextframe.tools.lab.trace_cost", description="What tracing costs a tick."
+        prog="python -m nextframe.tools.lab.traces.cost", description="What tracing costs a tick."
     )
     parser.add_argument("--world", action="append", help="may be given more than once; toy and circuit by default")
     parser.add_argument("--ticks", type=int, default=100, help="ticks in a block")

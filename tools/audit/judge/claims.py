@@ -1,7 +1,6 @@
 """What a vendor says, as values: a YAML file of short sentences in a small grammar.
 
-Owns the grammar and its messages. Knows nothing of evidence: `nextframe.tools.audit.verdict` judges. The grammar is in
-docs/audit.md; every form is one line of `FORMS`, and a test holds the two together.
+The grammar is in docs/audit.md; every form is one line of `FORMS`, and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from ...runtime.config import ConfigModel, Document, load_document, nearest, parse_document
+from ....runtime.config import ConfigModel, Document, load_document, nearest, parse_document
 
 Kind: TypeAlias = Literal[
     "category", "fps", "idle_fps", "response_frames", "response_ms", "ttff_ms", "memory_s", "memory_ticks",

@@ -1,6 +1,6 @@
 """What recording costs: time and bytes per tick, and per snapshot, on this machine.
 
-    python -m nextframe.tools.lab.replay_cost [WORLD] [--ticks N]
+    python -m nextframe.tools.lab.recording.cost [WORLD] [--ticks N]
 
 Times are of the thread that ticks unless said otherwise; the last line is one JSON document.
 """
@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ...controllers.bots import WanderBot
-from ...runtime.core import FixedClock, TickPlan, World
-from ...runtime.recording.facade import ReplayWriter, header_for, load_snapshot, read_replay
-from ...runtime.recording.snapshots import snapshot_payloads
-from ...runtime.session.registry import find_world
-from ...runtime.session.startup import StartUp, open_world
+from ....controllers.bots import WanderBot
+from ....runtime.core import FixedClock, TickPlan, World
+from ....runtime.recording.facade import ReplayWriter, header_for, load_snapshot, read_replay
+from ....runtime.recording.snapshots import snapshot_payloads
+from ....runtime.session.registry import find_world
+from ....runtime.session.startup import StartUp, open_world
 
 T = TypeVar("T")
 SNAPSHOTS = 20

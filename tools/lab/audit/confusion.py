@@ -1,6 +1,6 @@
 """The audit held against targets whose nature is known: references and traps, many seeds, and what each was taken for.
 
-python -m nextframe.tools.lab.audit_confusion --seeds 20 [--only NAME] [--json F.json]
+python -m nextframe.tools.lab.audit.confusion --seeds 20 [--only NAME] [--json F.json]
 
 Owns the list of what must be found. Knows nothing of how it is measured. All runs are on a simulated clock: a tick
 costs `TICK_COST_NS`, so neither the machine nor its load decides anything. Exit 0 if nothing was taken for something
@@ -17,17 +17,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ...runtime.core import ManualClock
-from ...worlds.toy.world import ToyWorld
-from ..audit.claims import parse_claim
-from ..audit.evidence import Evidence
-from ..audit.measure import examine
-from ..audit.options import AuditOptions
-from ..audit.report import findings_of
-from ..audit.targets.contract import Target
-from ..audit.targets.local import WorldTarget
-from ..audit.targets.references import BatchTarget, InteractiveTarget, Maker, StreamingTarget
-from ..audit.targets.traps import (
+from ....runtime.core import ManualClock
+from ....worlds.toy.world import ToyWorld
+from ...audit.judge.claims import parse_claim
+from ...audit.judge.document import findings_of
+from ...audit.judge.verdict import CategoryName, categorise, judge_claim
+from ...audit.measure import examine
+from ...audit.questions.evidence import Evidence
+from ...audit.questions.options import AuditOptions
+from ...audit.targets.contract import Target
+from ...audit.targets.local import WorldTarget
+from ...audit.targets.references import BatchTarget, InteractiveTarget, Maker, StreamingTarget
+from ...audit.targets.traps import (
     DelayedTarget,
     DuplicatingTarget,
     FaceTarget,
@@ -36,7 +37,6 @@ from ..audit.targets.traps import (
     NoisyTarget,
     PausingTarget,
 )
-from ..audit.verdict import CategoryName, categorise, judge_claim
 
 TICK_COST_NS = 5_000_000
 

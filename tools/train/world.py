@@ -11,21 +11,21 @@ from typing import Any
 
 import torch
 
-from ....model.dynamics.grid import GridConfig, GridDynamics
-from ....model.generator.grid_generator import GridGenerator
-from ....model.tokenizers.frames import FrameTokenizer
-from ....runtime.display.video import write_png
-from ..answers import answers, sheet
-from ..data.clips import Clips, Source
-from ..evaluate import evaluate, free_run, held_out_runs
-from ..export import Trained, as_shipped, export
-from ..run import Run
-from ..show import film_strip, say
-from . import checkpoint
-from .frames import encode_all, learn_tokenizer, spared_s
-from .motion import Lessons, learn_motion, make_learner, seeds_of
-from .own_runs import Leash
-from .straight import FREE_TICKS, MAX_FIT_FRAMES, check_actions_matter, fit_straight, from_what, triples
+from ...model.dynamics.grid import GridConfig, GridDynamics
+from ...model.generator.grid_generator import GridGenerator
+from ...model.tokenizers.frames import FrameTokenizer
+from ...runtime.display.video import write_png
+from .answers import answers, sheet
+from .base.run import Run
+from .base.show import film_strip, say
+from .data.clips import Clips, Source
+from .evaluate import evaluate, free_run, held_out_runs
+from .export import Trained, as_shipped, export
+from .learn import checkpoint
+from .learn.frames import encode_all, learn_tokenizer, spared_s
+from .learn.motion import Lessons, learn_motion, make_learner, seeds_of
+from .learn.own_runs import Leash
+from .learn.straight import FREE_TICKS, MAX_FIT_FRAMES, check_actions_matter, fit_straight, from_what, triples
 
 SEED_CLIPS = 24
 SEED_TICKS = 8

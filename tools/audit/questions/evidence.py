@@ -1,6 +1,6 @@
 """What the audit saw, as values. Every part says how it was measured, and may say that it could not.
 
-Owns the shapes and their JSON. Judges nothing: `nextframe.tools.audit.verdict` does. In all parts None means "not
+Owns the shapes and their JSON. Judges nothing: `nextframe.tools.audit.judge.verdict` does. In all parts None means "not
 measured", and then `reason` says why. Effects are root mean squares over pixels, in levels of 0..255.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from ...runtime.core import Frame, StatePart
+from ....runtime.core import Frame, StatePart
 
 Method: TypeAlias = Literal["counterfactual", "statistical", "none"]
 Breadth: TypeAlias = Literal["narrow", "broad"]

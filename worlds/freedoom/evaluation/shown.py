@@ -1,6 +1,6 @@
 """What can be read off pictures of a place: how far the view turned, and how sharp it is.
 
-Owns those measures. Knows no game and no network. Frames are `(..., height, width, 3)` uint8.
+Frames are `(..., height, width, 3)` uint8.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def shifts(frames: Tensor) -> NDArray[np.float64]:
 
 
 def legible(moved: NDArray[np.float64], asked_px: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where a picture shows the turn that was asked for. A blank or repeating wall shows no turn to anybody."""
+    """Where a picture shows the turn that was asked for. A blank or repeating wall does not show it."""
     return np.abs(moved - asked_px) <= np.maximum(0.75, 0.3 * np.abs(asked_px))
 
 

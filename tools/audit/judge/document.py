@@ -12,8 +12,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from ...runtime.core import NextframeError
-from .evidence import ControlResponse, Evidence, NextFrame, Percentiles, ScriptRun
+from ....runtime.core import NextframeError
+from ..questions.evidence import ControlResponse, Evidence, NextFrame, Percentiles, ScriptRun
 from .findings import Estimate, Findings, exactly
 from .verdict import Category, Verdict
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ...runtime.core import NextframeError
+from ....runtime.core import NextframeError
 
 WORK = ".train"
 """The folder inside a world's own where a run keeps data and checkpoints; play needs nothing of it."""

@@ -3,7 +3,7 @@
 Run once when the format's version rises, never to make a test pass: a golden that no longer plays back says that old
 recordings no longer play back. The session is a formula of the tick, so every version holds the same one.
 
-    python -m nextframe.tools.lab.replay_golden [FOLDER]
+    python -m nextframe.tools.lab.recording.golden [FOLDER]
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ...runtime.core import Action, FixedClock, TickPlan
-from ...runtime.recording.facade import ReplayWriter, header_for
-from ...runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR
-from ...worlds.toy.world import ToyWorld
+from ....runtime.core import Action, FixedClock, TickPlan
+from ....runtime.recording.facade import ReplayWriter, header_for
+from ....runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR
+from ....worlds.toy.world import ToyWorld
 
-FOLDER = Path(__file__).resolve().parents[2] / "tests" / "golden"
+FOLDER = Path(__file__).resolve().parents[3] / "tests" / "golden"
 SEED, TICKS = 7, 60
 RESET_TICK, RESET_SEED = 33, 11
 CHECKSUM_EVERY = 5

@@ -1,6 +1,6 @@
 """Pictures of a page in a real browser: to look at, and for the docs.
 
-python -m nextframe.tools.report.screenshot out/report.html docs/report.png --width 1280 [--dark] [--height 1500]
+python -m nextframe.tools.lab.pictures.page out/report.html docs/report.png --width 1280 [--dark] [--height 1500]
 
 Needs the package playwright and a Chromium or Chrome on the path; both are wanted only here and in one slow test.
 """
@@ -11,7 +11,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from ...runtime.core import NextframeError
+from ....runtime.core import NextframeError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

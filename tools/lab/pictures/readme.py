@@ -1,7 +1,7 @@
 """Make the README's animated pictures: a world's tour, played by its network.
 
-python -m nextframe.tools.lab.readme_picture                                    # circuit, docs/play.webp
-python -m nextframe.tools.lab.readme_picture --world drive --scale 1 --to docs/drive.webp
+python -m nextframe.tools.lab.pictures.readme                                    # circuit, docs/play.webp
+python -m nextframe.tools.lab.pictures.readme --world drive --scale 1 --to docs/drive.webp
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rich.progress import track
 
-from ...controllers.scripted import ScriptedController, load_script
-from ...runtime.core import TickPlan
-from ...runtime.display.video import write_animation
-from ...runtime.session.registry import WORLDS_FOLDER, find_world, load_world
-from ...runtime.session.startup import prepare_torch
+from ....controllers.scripted import ScriptedController, load_script
+from ....runtime.core import TickPlan
+from ....runtime.display.video import write_animation
+from ....runtime.session.registry import WORLDS_FOLDER, find_world, load_world
+from ....runtime.session.startup import prepare_torch
 
 TICKS, EVERY = 1100, 4
 

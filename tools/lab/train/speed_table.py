@@ -1,4 +1,4 @@
-"""What each improvement of training speed is worth on this machine: `python -m nextframe.tools.lab.train_speed_table`.
+"""What each improvement of training speed is worth on this machine: `python -m nextframe.tools.lab.train.speed_table`.
 
 Owns the list of improvements and the measurement: the recipe as `nextframe train` runs it, and the recipe with one
 thing undone, each in a process of its own, asked in turn, round after round. A neighbour that takes the machine for a
@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...runtime.core import NextframeError
+from ....runtime.core import NextframeError
 
 SIDE_PX, CONTROLS = 64, 3
 NUMBERS_PER_PATCH = {8: 12, 16: 48}
@@ -98,12 +98,12 @@ def prepare(variant: Variant, device: str, budget_s: float) -> tuple[Callable[[i
     """One training step as a function of its number, the frames that it sees, and its operations."""
     import torch
 
-    from ...model.dynamics.grid import GridConfig
-    from ...model.dynamics.grid_linear import LinearBase
-    from ..train.budget import Budget, plan_for
-    from ..train.learn import motion
-    from ..train.learn.speed import count_flop
-    from ..train.learn.straight import Straight
+    from ....model.dynamics.grid import GridConfig
+    from ....model.dynamics.grid_linear import LinearBase
+    from ...train.base.budget import Budget, plan_for
+    from ...train.learn import motion
+    from ...train.learn.speed import count_flop
+    from ...train.learn.straight import Straight
 
     plan = plan_for(Budget(budget_s, device), SIDE_PX, SIDE_PX)
     patch_px = 8 if variant.patches else plan.patch_px
@@ -129,8 +129,8 @@ def prepare(variant: Variant, device: str, budget_s: float) -> tuple[Callable[[i
 
 def serve(variant: Variant, plan: Plan) -> None:
     """Answers each number of seconds on stdin with a line of JSON: frames a second, operations a frame, matrix rate."""
-    from ..train.command import prepare as prepare_torch
-    from ..train.learn.speed import matrix_flops
+    from ...train.command import prepare as prepare_torch
+    from ...train.learn.speed import matrix_flops
 
     prepare_torch(plan.device, plan.threads)
     step, frames, flop = prepare(variant, plan.device, plan.budget_s)
@@ -159,11 +159,11 @@ class Worker:
     """A variant's process. Ends when its stdin does."""
 
     def __init__(self, variant: Variant, plan: Plan) -> None:
-        from ..train.command import MALLOC
+        from ...train.command import MALLOC
 
         kept = {key: value for key, value in os.environ.items() if key not in MALLOC}
         told = MALLOC if variant.malloc and plan.device == "cpu" else {}
-        call = [sys.executable, "-m", "nextframe.tools.lab.train_speed_table", "--serve", variant.key, 
+        call = [sys.executable, "-m", "nextframe.tools.lab.train.speed_table", "--serve", variant.key, 
                 "--device", plan.device, "--threads", str(plan.threads), "--budget", f"{plan.budget_s:g}s",
                 *(["--eager"] if plan.eager else []), *(["--own-time"] if plan.own_time else [])]  # fmt: skip
         self.variant = variant
@@ -233,9 +233,9 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    from ..train.budget import parse_budget, parse_part
+    from ...train.base.budget import parse_budget, parse_part
 
-    parser = argparse.ArgumentParser(prog="python -m nextframe.tools.lab.train_speed_table", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nextframe.tools.lab.train.speed_table", description=__doc__)
     parser.add_argument("--budget", default="30m", help="whose network is timed")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...runtime.core import Clock, MonotonicClock, NextframeError
-from .targets.contract import TargetFactory
+from ....runtime.core import Clock, MonotonicClock, NextframeError
+from ..targets.contract import TargetFactory
 
 HORIZON_S = 4.5
 """How long an answer is waited for: twice the delay of a streamer that makes two seconds ahead, and a little."""

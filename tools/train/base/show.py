@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.display.video import enlarge, write_png
+from ....runtime.display.video import enlarge, write_png
 
 LINE_EVERY_S = 20.0
 GAP_PX = 2

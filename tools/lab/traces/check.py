@@ -1,4 +1,4 @@
-"""Checks a trace file against the Trace Event Format: `python -m nextframe.tools.lab.trace_check FILE ...`.
+"""Checks a trace file against the Trace Event Format: `python -m nextframe.tools.lab.traces.check FILE ...`.
 
 Owns an independent reading of the format; shares no code with what writes traces. Exit codes: 0 every file holds to
 it, 1 one does not, 2 a file cannot be read. An array without its closing bracket is allowed, as the format allows it:
@@ -336,7 +336,7 @@ def _check_names(events: Iterable[Event], slices: Mapping[Track, list[Slice]], c
 
 def main(arguments: list[str]) -> int:
     if not arguments:
-        print("usage: python -m nextframe.tools.lab.trace_check FILE ...", file=sys.stderr)
+        print("usage: python -m nextframe.tools.lab.traces.check FILE ...", file=sys.stderr)
         return 2
     code = 0
     for name in arguments:

@@ -1,0 +1,1 @@
+"""What was found, what was claimed, and the verdict on each claim; the audit as one JSON document."""

@@ -1,0 +1,1 @@
+"""How often the audit is right about targets whose answer is known."""

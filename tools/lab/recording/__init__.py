@@ -1,0 +1,1 @@
+"""Recordings: what one costs a tick, and the golden ones that tests replay."""

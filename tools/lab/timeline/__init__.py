@@ -1,0 +1,1 @@
+"""Going back in time: what it costs to keep and to return."""

@@ -1,0 +1,1 @@
+"""Traces: checked event by event, and what tracing costs a tick."""

@@ -1,0 +1,1 @@
+"""How fast training is, as a table of machines and settings."""
