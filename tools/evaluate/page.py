@@ -1,8 +1,4 @@
-"""One self-contained HTML page from an evaluation: what was measured, curves, and film strips of truth over dream.
-
-Owns the words and the order. Works out nothing that is not in the document. World names are foreign text, so everything
-is escaped, and a content security policy keeps the page from loading anything.
-"""
+"""An evaluation as one page: what was measured, curves, and film strips of the teacher's pictures over the world's."""
 
 from __future__ import annotations
 
@@ -11,20 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from ...runtime.core import NextframeError
+from ...runtime.core import NextframeError
 from ...worlds.evaluation.subjects import Frames
+from ..pages import page
 from ..pages.pictures import averaged, data_uri
-from ..report.page import save_page, templates
+from ..pages.words import rounded, share
+from .plots import Axes, chart
+from .sections import refusals
+from ..pages.pictures import averaged, data_uri
+from ..pages.words import rounded, share
 from .plots import Axes, chart
 from .sections import refusals
 
 HERE = Path(__file__).parent
-REPORT_STYLE = HERE.parent / "report" / "style.css"
+SCHEMA = "nextframe.eval/1"
 WIDEST_PX = 144
 """Wider pictures are averaged down to less than this: sixty of them must make a page that can be sent."""
 MARKS = {True: "met", False: "missed", None: "not measured"}
+TONES = {True: "good", False: "bad", None: "open"}
 FILMS = {
     "open_loop": ("Open loop", "The teacher above, the world below, under the same actions from the same start; "
                   "ticks 1, 2, 4, 8, 16 and so on."),
@@ -47,14 +49,14 @@ METHOD = (
 
 def write_page(report: Mapping[str, Any], films: Mapping[str, Sequence[Frames]], path: Path) -> Path:
     """Write the page of a `nextframe.eval/1` document; returns `path`. NextframeError: it cannot be written."""
-    return save_page(render_page(report, films), path)
+    return page.write(render_page(report, films), path)
 
 
 def render_page(report: Mapping[str, Any], films: Mapping[str, Sequence[Frames]]) -> str:
     """The page as text. Sections that the document lacks are left out. NextframeError: another schema."""
-    if report.get("schema") != "nextframe.eval/1":
-        raise NextframeError(f"eval page: expected schema nextframe.eval/1, got {report.get('schema')!r}")
-    return templates(HERE).get_template("template.html").render(_context(report, films)) + "\n"
+    if report.get("schema") != SCHEMA:
+        raise NextframeError(f"eval page: expected schema {SCHEMA}, got {report.get('schema')!r}")
+    return page.render(HERE, command="eval", schema=SCHEMA, **_context(report, films))
 
 
 def _context(report: Mapping[str, Any], films: Mapping[str, Sequence[Frames]]) -> dict[str, Any]:
@@ -65,7 +67,6 @@ def _context(report: Mapping[str, Any], films: Mapping[str, Sequence[Frames]]) -
     return {
         "world": report["world"], "quick": report["quick"], "weights": report["weights_sha256"][:12],
         "sentence": f"{report['world']}: {met} of {len(asked)} gates met",
-        "style": Markup(REPORT_STYLE.read_text(encoding="utf-8") + (HERE / "style.css").read_text(encoding="utf-8")),
         "cards": _cards(report) if full else [],
         "gates": [_gate_row(name, row) for name, row in rows],
         "plots": _plots(report) if full else [],
@@ -85,20 +86,20 @@ def _cards(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     above = open_["ticks_above_copy_start"]
     cards = [
         ("better than a still", f"{above}{'+' if above == open_['ticks'] else ''}", "ticks", "open loop, all pixels"),
-        ("response", _text(late["median_frames"], 0), "frames",
-         f"{_percent(late['next_frame_share'])} of the answers in the very next frame"),
+        ("response", rounded(late["median_frames"], 0), "frames",
+         f"{share(late['next_frame_share'])} of the answers in the very next frame"),
         ("until failure", f"> {drift['ticks']:,}" if median is None else f"{median:,.0f}", "ticks",
          f"median; {drift['survived']} of {drift['sessions']} sessions never failed"),
-        ("comes back right", "–" if memory is None else _percent(memory["retrieval_at_1"]), "",
-         "not measured" if memory is None else f"chance {_percent(memory['chance'])}; {memory['returns']} returns"),
+        ("comes back right", "–" if memory is None else share(memory["retrieval_at_1"]), "",
+         "not measured" if memory is None else f"chance {share(memory['chance'])}; {memory['returns']} returns"),
     ]  # fmt: skip
     return [{"label": label, "text": text, "unit": unit, "note": note} for label, text, unit, note in cards]
 
 
 def _gate_row(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "name": name.replace("_", " "), "value": _text(row["value"], 3), "bound": row["bound"],
-        "mark": MARKS[row["met"]],
+        "name": name.replace("_", " "), "value": rounded(row["value"], 3), "bound": row["bound"],
+        "mark": MARKS[row["met"]], "tone": TONES[row["met"]],
     }  # fmt: skip
 
 
@@ -129,24 +130,25 @@ def _following(section: Mapping[str, Any]) -> list[list[str]]:
     for name, row in section["keys"].items():
         judge, world = row["judge"], row.get("world")
         rows.append([
-            name, _percent(judge["accuracy"]), _text(judge["f1"], 3), _text(world and world["f1"], 3),
-            _text(row["other_actions"]["f1"] if world else None, 3), _percent(world and world["coverage"]),
+            name, share(judge["accuracy"]), rounded(judge["f1"], 3), rounded(world and world["f1"], 3),
+            rounded(row["other_actions"]["f1"] if world else None, 3), share(world and world["coverage"]),
         ])  # fmt: skip
     for name, row in section["axes"].items():
         judge, world = row["judge"], row.get("world")
         other = row["other_actions"]["correlation"] if world else None
         gain = f", gain {world['gain']:.2f}" if world and world["gain"] is not None else ""
         rows.append([
-            f"{name} (axis)", "–", f"{_text(judge['correlation'], 3)}",
-            f"{_text(world and world['correlation'], 3)}{gain}", _text(other, 3), _percent(world and world["coverage"]),
+            f"{name} (axis)", "–", f"{rounded(judge['correlation'], 3)}",
+            f"{rounded(world and world['correlation'], 3)}{gain}", rounded(other, 3),
+            share(world and world["coverage"]),
         ])  # fmt: skip
     return rows
 
 
 def _latency(section: Mapping[str, Any]) -> list[list[str]]:
     return [
-        [name, f"{row['answered']} of {row['asked']}", _text(row["median_frames"], 1),
-         _text(row["teacher_median_frames"], 1), _text(row["excess_frames_mean"], 2)]
+        [name, f"{row['answered']} of {row['asked']}", rounded(row["median_frames"], 1),
+         rounded(row["teacher_median_frames"], 1), rounded(row["excess_frames_mean"], 2)]
         for name, row in section["controls"].items()
     ]  # fmt: skip
 
@@ -156,11 +158,11 @@ def _memory(section: Mapping[str, Any]) -> list[list[str]]:
     for name in ("inside", "beyond"):
         row = section[name]
         if row is not None:
-            kinds = ", ".join(f"{kind} {_percent(found['retrieval_at_1'])}" for kind, found in row["kinds"].items())
+            kinds = ", ".join(f"{kind} {share(found['retrieval_at_1'])}" for kind, found in row["kinds"].items())
             rows.append([
-                f"{name} the window", kinds, _text(row["away_ticks_median"], 0), str(row["returns"]),
-                f"{_percent(row['retrieval_at_1'])} ± {_percent(row['standard_error'])}", _percent(row["chance"]),
-                _text(row["psnr_db"], 1),
+                f"{name} the window", kinds, rounded(row["away_ticks_median"], 0), str(row["returns"]),
+                f"{share(row['retrieval_at_1'])} ± {share(row['standard_error'])}", share(row["chance"]),
+                rounded(row["psnr_db"], 1),
             ])  # fmt: skip
     return rows
 
@@ -170,13 +172,3 @@ def _film(name: str, film: Sequence[Frames]) -> dict[str, Any]:
     title, lead = FILMS[name]
     columns = [np.concatenate([averaged(picture, WIDEST_PX) for picture in column]) for column in film]
     return {"title": title, "lead": lead, "columns": [data_uri(c) for c in columns]}
-
-
-def _text(value: float | None, digits: int) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:.0f}"
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %".replace(".0 %", " %")

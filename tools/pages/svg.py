@@ -1,6 +1,7 @@
 """A few strokes of SVG: scales with round ticks, and a drawing that escapes whatever it is given.
 
-Owns axes and elements. Knows nothing of reports. Lengths are px of the drawing's own view box.
+Lengths are px of the drawing's own view box. In a page the strokes are styled by its style sheet; a drawing that is a
+file of its own carries its styles.
 """
 
 from __future__ import annotations
@@ -101,6 +102,16 @@ class Drawing:
 
     def words(self, x_px: float, y_px: float, text: str, class_: str = "") -> None:
         self.add("text", text, x=float(x_px), y=float(y_px), **({"class_": class_} if class_ else {}))
+
+    def document(self, style: str, *, font_px: float = 12) -> str:
+        """The drawing as a file of its own, on white; `style` is CSS."""
+        width, height = px(self.width_px), px(self.height_px)
+        head = Markup('<svg xmlns="{}" viewBox="0 0 {} {}" font-family="sans-serif" font-size="{}" role="img">').format(
+            "http://www.w3.org/2000/svg", width, height, px(font_px)
+        )
+        paper = Markup('<rect width="{}" height="{}" fill="#ffffff"/>').format(width, height)
+        styles = Markup("<style>{}</style>").format(style)
+        return "\n".join([head, self._head, styles, paper, *self._parts, "</svg>"]) + "\n"
 
     def markup(self, class_: str, **data: object) -> Markup:
         """The whole `<svg>`; `data` become data- attributes for the page's script."""

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import words
+from ..pages import words
+from ..pages.words import THIN_SPACE, shown
 from .document import Report
 from .figures import stage_class, stages_of
-from .words import THIN_SPACE, shown
+from .words import CAUSES, PHASES, STAGES
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _input(report: Report) -> Card:
 
 
 def _first_frame(report: Report) -> Card:
-    facts = _facts("ttff_ms", {name: report.ttff_ms.get(name) for name in words.PHASES})
+    facts = _facts("ttff_ms", {name: report.ttff_ms.get(name) for name in PHASES})
     main = Fact("", "ttff_ms.total", shown(report.ttff_ms.get("total")))
     return Card("Time to first frame", "ttff_ms", main, "ms", facts)
 
@@ -203,7 +204,7 @@ def cause_bars(report: Report) -> list[Bar]:
     counts = sorted(((count, cause) for cause, count in report.miss_causes.items() if count), reverse=True)
     longest = max((count for count, _ in counts), default=1)
     return [
-        Bar(cause.replace("_", " "), words.whole(count), count / longest, words.CAUSES.get(cause, ""), "late",
+        Bar(cause.replace("_", " "), words.whole(count), count / longest, CAUSES.get(cause, ""), "late",
             f"miss_causes.{cause}")
         for count, cause in counts
     ]  # fmt: skip
@@ -224,7 +225,7 @@ def phase_bars(report: Report) -> list[Bar]:
     phases = {name: value for name, value in report.ttff_ms.items() if name != "total" and value is not None}
     total = sum(phases.values()) or 1.0
     return [
-        Bar(name.replace("_", " "), f"{shown(value)}{THIN_SPACE}ms", value / total, words.PHASES.get(name, ""),
+        Bar(name.replace("_", " "), f"{shown(value)}{THIN_SPACE}ms", value / total, PHASES.get(name, ""),
             f"phase-{index % 5}", f"ttff_ms.{name}")
         for index, (name, value) in enumerate(phases.items())
     ]  # fmt: skip
@@ -244,8 +245,20 @@ def stage_rows(report: Report) -> list[StageRow]:
     for stage in stages_of(list(report.stage_ms)):
         values = report.stage_ms[stage]
         p50, p99 = shown(values.get("p50")), shown(values.get("p99"))
-        rows.append(StageRow(stage, words.STAGES.get(stage, ""), stage_class(stage), p50, p99))
+        rows.append(StageRow(stage, STAGES.get(stage, ""), stage_class(stage), p50, p99))
     return rows
+
+
+@dataclass(frozen=True)
+class StateRow:
+    name: str
+    bytes: int
+    reach: str
+
+
+def inventory(report: Report) -> list[StateRow]:
+    """What the world keeps from tick to tick."""
+    return [StateRow(part.name, part.bytes, words.reach(part.horizon_ticks, report.tick_hz)) for part in report.state]
 
 
 def environment(report: Report) -> list[tuple[str, str]]:

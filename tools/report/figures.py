@@ -7,16 +7,17 @@ twice, wide and narrow, and the style sheet shows one: text that shrinks with it
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from ..pages.charts import Box, values_across, values_up
 from ..pages.svg import Drawing, Scale, dots_path, line_path, px, round_ticks, stairs_path
+from ..pages.words import shown
 from .document import Report, Series
-from .words import shown
 
 STAGE_ORDER = ("condition", "denoise", "decode", "present", "commit")
 """In the order they run, so that a stack reads from release upward."""
@@ -89,6 +90,7 @@ class TimePlot:
         lanes_px = lanes * self._lane_pitch_px
         self.floor_px = self.bottom_px + lanes_px
         self.left_px, self.right_px = form.left_px, form.width_px - RIGHT_PX
+        self._box = Box(self.left_px, self.right_px, self.top_px, self.bottom_px, form.line_px)
         self.drawing = Drawing(form.width_px, self.floor_px + 2 * form.line_px + 10, title, description)
         per = series.ticks_per_point
         self.time = Scale(series.tick[0], series.tick[-1] + per, self.left_px, self.right_px)
@@ -97,10 +99,8 @@ class TimePlot:
 
     def ms_axis(self, top: float, label: str) -> Scale:
         """Gridlines and numbers up the left side."""
-        scale = Scale(0.0, top, self.bottom_px, self.top_px)
-        for value in round_ticks(0.0, top, 5):
-            self.drawing.level(scale(value), self.left_px, self.right_px, "grid")
-            self.drawing.words(self.left_px - 8, scale(value) + 4, f"{value:g}", "end")
+        scale = self._box.up(0.0, top)
+        values_up(self.drawing, self._box, scale, 5)
         self.drawing.words(0, self.form.line_px - 4, label, "label")
         return scale
 
@@ -124,14 +124,9 @@ class TimePlot:
 
     def finish(self, tick_hz: float) -> Markup:
         low, high = int(self.time.low), int(self.time.high)
-        for tick in round_ticks(low, high, self.form.time_ticks, whole=True):
-            x_px = self.time(tick)
-            self.drawing.upright(min(x_px, self.right_px - 1), self.floor_px, self.floor_px + 5, "axis")
-            class_ = "end" if x_px > self.right_px - 20 else "middle"
-            self.drawing.words(x_px, self.floor_px + self.form.line_px + 4, f"{tick:.0f}", class_)
-        self.drawing.level(self.floor_px, self.left_px, self.right_px, "axis")
+        values = round_ticks(low, high, self.form.time_ticks, whole=True)
         label = f"tick ({tick_hz:g} ticks are one second)"
-        self.drawing.words(self.right_px, self.floor_px + 2 * self.form.line_px + 5, label, "end label")
+        values_across(self.drawing, replace(self._box, bottom_px=self.floor_px), self.time, values, label=label)
         self.drawing.add("path", class_="cursor", d=f"M0 {px(self.top_px)}V{px(self.floor_px)}", visibility="hidden")
         return self.drawing.markup(
             f"chart time {self.form.name}", left=self.left_px, right=self.right_px, first=low, last=high

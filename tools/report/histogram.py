@@ -1,7 +1,4 @@
-"""The histogram of response times: how many ticks took how long, and how many of them too long.
-
-Owns the bins. Knows nothing of the order in which ticks came.
-"""
+"""The histogram of response times: how many ticks took how long, and how many of them too long."""
 
 from __future__ import annotations
 
@@ -11,14 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from ..pages.svg import Drawing, Scale, px, round_step, round_ticks
+from ..pages.charts import Box, column, values_across, values_up
+from ..pages.svg import Drawing, Scale, round_step, round_ticks
+from ..pages.words import shown
 from .document import Report, Series
 from .figures import RIGHT_PX, top_ms
-from .words import shown
 
-WIDTH_PX, LEFT_PX, PLOT_PX, LINE_PX = 520, 46, 214, 17
+WIDTH_PX, HEIGHT_PX = 520, 297
+BOX = Box(left_px=46.0, right_px=WIDTH_PX - RIGHT_PX, top_px=39.0, bottom_px=253.0)
 TICKS_ACROSS = 6
 BINS_PER_DEADLINE = 40
+ROOM_FOR_ABOVE_PX = 60
+"""The label of the last bar, which holds all that is beyond the bins."""
 MIN_BAR_PX = 2.0
 """The bin with one tick in it is the one that matters, so it is never too low to see."""
 
@@ -58,27 +59,23 @@ def histogram(report: Report) -> Markup:
     assert report.series is not None
     bins = response_bins(report.series.response_ms, report.deadline_ms)
     counts = [*bins.counts, *([0, bins.above] if bins.above else [])]
-    left, right = LEFT_PX, WIDTH_PX - RIGHT_PX
-    top, bottom = LINE_PX + 22.0, LINE_PX + 22 + PLOT_PX
-    drawing = Drawing(WIDTH_PX, bottom + 2 * LINE_PX + 10, "Histogram of response", "Ticks by response time.")
-    across = Scale(0.0, len(counts) * bins.width_ms, left, right)
-    up = Scale(0.0, max(counts) * 1.06, bottom, top)
-    for value in round_ticks(0.0, up.high, 4, whole=True):
-        drawing.level(up(value), left, right, "grid")
-        drawing.words(left - 8, up(value) + 4, f"{value:g}", "end")
-    drawing.words(0, LINE_PX - 4, _counted(report.series), "label")
+    drawing = Drawing(WIDTH_PX, HEIGHT_PX, "Histogram of response", "Ticks by response time.")
+    across, up = BOX.across(0.0, len(counts) * bins.width_ms), BOX.up(0.0, max(counts) * 1.06)
+    values_up(drawing, BOX, up, 4, whole=True)
+    drawing.words(0, BOX.line_px - 4, _counted(report.series), "label")
     for late in (False, True):
         bars = _bars(counts, bins.width_ms, across, up, late_from_ms=report.deadline_ms, late=late)
         if bars:
             drawing.add("path", class_="bar late" if late else "bar", d=bars)
-    _histogram_axis(drawing, bins, across, bottom)
+    _axis(drawing, bins, across)
     if across.covers(report.deadline_ms) and bins.end_ms >= report.deadline_ms:
         x_px = across(report.deadline_ms)
-        drawing.upright(x_px, top - 8, bottom, "deadline")
-        class_ = "end strong" if x_px > (left + right) / 2 else "strong"
-        drawing.words(x_px, top - 13, f"deadline {report.deadline_ms:g} ms", class_)
+        drawing.upright(x_px, BOX.top_px - 8, BOX.bottom_px, "deadline")
+        class_ = "end strong" if x_px > (BOX.left_px + BOX.right_px) / 2 else "strong"
+        drawing.words(x_px, BOX.top_px - 13, f"deadline {report.deadline_ms:g} ms", class_)
     else:
-        drawing.words(right, top - 13, f"deadline {report.deadline_ms:g} ms is far to the right →", "end strong")
+        text = f"deadline {report.deadline_ms:g} ms is far to the right →"
+        drawing.words(BOX.right_px, BOX.top_px - 13, text, "end strong")
     return drawing.markup("chart half")
 
 
@@ -93,20 +90,13 @@ def _bars(counts: Sequence[int], width_ms: float, across: Scale, up: Scale, *, l
         if count and (index * width_ms >= late_from_ms * (1 - 1e-9)) == late:
             left, right = across(index * width_ms), across((index + 1) * width_ms) - gap_px
             height = max(up.start_px - up(count), MIN_BAR_PX)
-            parts.append(f"M{px(left)} {px(up.start_px)}v{px(-height)}H{px(right)}v{px(height)}z")
+            parts.append(column(left, right, up.start_px, height))
     return "".join(parts)
 
 
-def _histogram_axis(drawing: Drawing, bins: Bins, across: Scale, bottom_px: float) -> None:
-    for value in round_ticks(0.0, bins.end_ms, TICKS_ACROSS):
-        x_px = across(value)
-        if bins.above and x_px > across.end_px - 60:
-            continue  # room for the label of the last bar
-        drawing.upright(x_px, bottom_px, bottom_px + 5, "axis")
-        class_ = "end" if x_px > across.end_px - 12 else "middle"
-        drawing.words(x_px, bottom_px + LINE_PX + 4, f"{value:g}", class_)
+def _axis(drawing: Drawing, bins: Bins, across: Scale) -> None:
+    values = round_ticks(0.0, bins.end_ms, TICKS_ACROSS)
     if bins.above:
-        text = f"> {shown(bins.end_ms)}"
-        drawing.words(across.end_px, bottom_px + LINE_PX + 4, text, "end")
-    drawing.level(bottom_px, across.start_px, across.end_px, "axis")
-    drawing.words(across.end_px, bottom_px + 2 * LINE_PX + 5, "response, ms", "end label")
+        values = [value for value in values if across(value) <= across.end_px - ROOM_FOR_ABOVE_PX]
+        drawing.words(across.end_px, BOX.bottom_px + BOX.line_px + 4, f"> {shown(bins.end_ms)}", "end")
+    values_across(drawing, BOX, across, values, label="response, ms")

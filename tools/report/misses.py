@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import words
+from ..pages import words
+from ..pages.words import THIN_SPACE, shown
 from .document import MissedTick, Report
 from .figures import stages_of
-from .words import THIN_SPACE, shown
+from .words import CAUSES
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def _missed_row(missed: MissedTick, deadline_ms: float) -> MissedRow:
         late=shown(missed.late_ms),
         at=at,
         cause=missed.cause.replace("_", " "),
-        evidence=missed.evidence or words.CAUSES.get(missed.cause, ""),
+        evidence=missed.evidence or CAUSES.get(missed.cause, ""),
         numbers=tuple(_number(name, value) for name, value in missed.numbers.items()),
         stage_names=names,
         lines=tuple(lines),

@@ -1,9 +1,4 @@
-"""One self-contained HTML page from a session's report: no network, no fonts, no files beside it.
-
-Owns rendering and writing. Knows nothing of sessions: it shows what the JSON says and works out nothing that is not in
-it. World names, reasons and evidence are foreign text, so everything is escaped, and a content security policy keeps
-the page from loading anything even if something slipped through.
-"""
+"""A session's report as one page: it shows what the JSON says and works out nothing that is not in it."""
 
 from __future__ import annotations
 
@@ -11,12 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from ...runtime.core import NextframeError
 from ...runtime.observe.metrics import DEFINITIONS
-from . import content, figures, histogram, misses, words
+from ..pages import page
+from . import content, figures, histogram, misses
 from .document import Report, absent_parts, check_report, read_report
 
 __all__ = ["read_report", "render_page", "write_page"]
@@ -29,40 +21,12 @@ def write_page(report: Mapping[str, Any], path: Path) -> Path:
 
     NextframeError: the document lacks keys or has wrong values, or the file cannot be written.
     """
-    return save_page(render_page(report), path)
-
-
-def save_page(text: str, path: Path) -> Path:
-    """NextframeError: the file cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise NextframeError(f"{path}: expected a place to write the page: {error.strerror}") from error
-    return path
-
-
-def templates(folder: Path) -> Environment:
-    """Of pages: everything is escaped, and a name without a value is an error."""
-    return Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return page.write(render_page(report), path)
 
 
 def render_page(report: Mapping[str, Any]) -> str:
     """The page as text. NextframeError as in `write_page`."""
-    checked = check_report(report, "report")
-    environment = templates(HERE)
-    # The cursor lists stages in the order they run, not by name; and six thousand points need no spaces.
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
-    environment.filters.update(
-        shown=words.shown, percent=words.percent, whole=words.whole, byte_size=words.byte_size, plural=words.plural
-    )
-    return environment.get_template("template.html").render(_context(checked)) + "\n"
+    return page.render(HERE, command="report", schema="nextframe.report/1", **_context(check_report(report, "report")))
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -72,8 +36,6 @@ def _context(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "timed": timed,
-        "style": Markup((HERE / "style.css").read_text(encoding="utf-8")),
-        "script": Markup((HERE / "cursor.js").read_text(encoding="utf-8")),
         "verdict": content.verdict(report),
         "summary": content.summary(report),
         "notices": content.notices(report, absent_parts(report)),
@@ -87,6 +49,7 @@ def _context(report: Report) -> dict[str, Any]:
         "phases": content.phase_bars(report),
         "stages": content.stage_rows(report),
         "missed": misses.missed_ticks(report),
+        "inventory": content.inventory(report),
         "environment": content.environment(report),
         "definitions": report.definitions or DEFINITIONS,
     }

@@ -22,10 +22,10 @@ from nextframe.runtime.observe.report import build_report
 from nextframe.runtime.observe.telemetry import Telemetry
 from nextframe.tools.lab.pictures.page import browser_path
 from nextframe.tools.pages.svg import round_ticks
+from nextframe.tools.pages.words import byte_size, percent, shown
 from nextframe.tools.report.figures import Scale, envelope, top_ms
 from nextframe.tools.report.histogram import response_bins
 from nextframe.tools.report.page import read_report, render_page, write_page
-from nextframe.tools.report.words import byte_size, percent, shown
 from tests.support.doubles import MS, Session
 
 DEADLINE_MS = 50

@@ -1,7 +1,4 @@
-"""The plots of the audit's page: effect per frame, frame rates, the memory curve.
-
-Owns what each plot shows. Knows nothing of HTML around it, of evidence or of verdicts. Lengths are px of the drawing.
-"""
+"""The plots of the audit's page: effect per frame, frame rates, the memory curve. Lengths are px of the drawing."""
 
 from __future__ import annotations
 
@@ -10,11 +7,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ...pages.svg import Drawing, Scale, dots_path, line_path, px, round_ticks
-from ...report.words import shown
+from ...pages.charts import Box, column, row, values_across, values_up
+from ...pages.svg import Drawing, Scale, dots_path, line_path, round_ticks
+from ...pages.words import shown
 
-WIDTH_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX, LINE_PX = 520.0, 50.0, 8.0, 30.0, 214.0, 17.0
-LABEL_PX = 120.0
+WIDTH_PX, HEIGHT_PX = 520.0, 258.0
+BOX = Box(left_px=50.0, right_px=512.0, top_px=30.0, bottom_px=214.0)
+LABEL_PX, ROW_PX, BAR_PX = 120.0, 34.0, 22.0
 HEADROOM = 1.12
 
 
@@ -30,37 +29,33 @@ class Point:
 def effect_plot(effect: Sequence[float], floor: float, first_changed: int | None) -> Markup:
     """A bar for each frame after the input; the dashed line is what differs without any input."""
     top = max([*effect, floor, 1e-9]) * HEADROOM
-    drawing = Drawing(WIDTH_PX, BOTTOM_PX + 2 * LINE_PX + 8, "Effect of an input on the frames after it",
+    drawing = Drawing(WIDTH_PX, HEIGHT_PX, "Effect of an input on the frames after it",
                       f"First changed frame: {first_changed if first_changed is not None else 'none'}.")  # fmt: skip
     up = _axis_up(drawing, top, "difference of the pictures, grey levels")
-    across = Scale(0.5, len(effect) + 0.5, LEFT_PX, WIDTH_PX - RIGHT_PX)
+    across = BOX.across(0.5, len(effect) + 0.5)
     half_px = 0.4 * (across(2) - across(1)) if len(effect) > 1 else 30.0
     for frame, value in enumerate(effect, start=1):
         below = first_changed is None or frame < first_changed
-        high = max(BOTTOM_PX - up(value), 1.0)
-        bar = f"M{px(across(frame) - half_px)} {px(BOTTOM_PX)}v{px(-high)}h{px(2 * half_px)}v{px(high)}z"
+        high = max(BOX.bottom_px - up(value), 1.0)
+        bar = column(across(frame) - half_px, across(frame) + half_px, BOX.bottom_px, high)
         drawing.add("path", class_="effect below" if below else "effect", d=bar)
-    drawing.level(up(floor), LEFT_PX, WIDTH_PX - RIGHT_PX, "floor")
-    step = max(1, len(effect) // 8)
-    for frame in range(1, len(effect) + 1, step):
-        drawing.words(across(frame), BOTTOM_PX + LINE_PX, str(frame), "middle")
-    drawing.words(WIDTH_PX - RIGHT_PX, BOTTOM_PX + 2 * LINE_PX + 2, "frames after the input", "end label")
+    drawing.level(up(floor), BOX.left_px, BOX.right_px, "floor")
+    shown_frames = range(1, len(effect) + 1, max(1, len(effect) // 8))
+    values_across(drawing, BOX, across, shown_frames, label="frames after the input", line=False)
     return drawing.markup("chart half")
 
 
 def rate_plot(rates: Sequence[tuple[str, float, bool]]) -> Markup:
     """New pictures a second under each script: (script, FPS, whether nothing was pressed)."""
-    height = TOP_PX + len(rates) * 34.0
+    height = BOX.top_px + len(rates) * ROW_PX
     drawing = Drawing(WIDTH_PX, height + 8, "New pictures a second", "; ".join(f"{n}: {v:.1f}" for n, v, _ in rates))
     across = Scale(0.0, max([value for _, value, _ in rates] + [1e-9]) * HEADROOM, LABEL_PX, WIDTH_PX - 62)
     drawing.words(0, 14, "new pictures a second (FPS)", "label")
     for index, (name, value, idle) in enumerate(rates):
-        y = TOP_PX + index * 34.0
+        y = BOX.top_px + index * ROW_PX
         wide = max(across(value) - LABEL_PX, 1.0)
         drawing.words(LABEL_PX - 10, y + 17, name, "end")
-        drawing.add(
-            "path", class_="rate idle" if idle else "rate", d=f"M{px(LABEL_PX)} {px(y + 2)}h{px(wide)}v22h{px(-wide)}z"
-        )
+        drawing.add("path", class_="rate idle" if idle else "rate", d=row(LABEL_PX, wide, y + 2, BAR_PX))
         drawing.words(LABEL_PX + wide + 8, y + 17, shown(value), "strong")
     return drawing.markup("chart half")
 
@@ -68,26 +63,23 @@ def rate_plot(rates: Sequence[tuple[str, float, bool]]) -> Markup:
 def memory_plot(points: Sequence[Point]) -> Markup:
     """How much the picture differs by how long ago the history was changed; dashed: by chance."""
     top = max([point.effect for point in points] + [point.floor for point in points] + [1e-9]) * HEADROOM
-    drawing = Drawing(WIDTH_PX, BOTTOM_PX + 2 * LINE_PX + 8, "What the past still changes",
+    drawing = Drawing(WIDTH_PX, HEIGHT_PX, "What the past still changes",
                       f"{len(points)} distances into the past.")  # fmt: skip
     up = _axis_up(drawing, top, "difference of the pictures, grey levels")
     furthest = max(point.ticks_back for point in points)
-    across = Scale(0.0, max(furthest, 1.0) * 1.04, LEFT_PX, WIDTH_PX - RIGHT_PX)
+    across = BOX.across(0.0, max(furthest, 1.0) * 1.04)
     ordered = sorted(points, key=lambda point: point.ticks_back)
     for class_, value in (("floor", lambda p: p.floor), ("curve", lambda p: p.effect)):
         drawing.add("path", class_=class_, d=line_path([(across(p.ticks_back), up(value(p))) for p in ordered]))
     dots = dots_path([(across(p.ticks_back), up(p.effect)) for p in ordered])
     drawing.add("path", class_="curve dots", d=dots)
-    for tick in round_ticks(0.0, max(furthest, 1.0), 6, whole=True):
-        drawing.words(across(tick), BOTTOM_PX + LINE_PX, f"{tick:g}", "middle")
-    drawing.words(WIDTH_PX - RIGHT_PX, BOTTOM_PX + 2 * LINE_PX + 2, "ticks into the past", "end label")
+    ticks = round_ticks(0.0, max(furthest, 1.0), 6, whole=True)
+    values_across(drawing, BOX, across, ticks, label="ticks into the past", line=False)
     return drawing.markup("chart half")
 
 
 def _axis_up(drawing: Drawing, top: float, label: str) -> Scale:
-    up = Scale(0.0, top, BOTTOM_PX, TOP_PX)
-    for value in round_ticks(0.0, top, 4):
-        drawing.level(up(value), LEFT_PX, WIDTH_PX - RIGHT_PX, "grid")
-        drawing.words(LEFT_PX - 8, up(value) + 4, f"{value:g}", "end")
+    up = BOX.up(0.0, top)
+    values_up(drawing, BOX, up, 4)
     drawing.words(0, 12, label, "label")
     return up

@@ -1,8 +1,4 @@
-"""One self-contained HTML page from an audit's JSON, for people who do not read code.
-
-Owns the words and the order. Knows nothing of targets: it shows what the document says. Names and reasons are foreign
-text, so everything is escaped, and a content security policy keeps the page from loading anything.
-"""
+"""The audit as one page, for people who do not read code: it shows what the document says."""
 
 from __future__ import annotations
 
@@ -10,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from ....runtime.core import NextframeError
-from ...report import words
-from ...report.page import save_page, templates
+from ...pages import page, words
 from ..judge.document import SCHEMA
 from . import figures
 from .words import answers_of, cards_of
 
 HERE = Path(__file__).parent
-REPORT_STYLE = HERE.parents[1] / "report" / "style.css"
 
 KINDS = (
     {"name": "batch", "title": "Fast batch", "words": "a clip is made, then shown"},
@@ -31,6 +23,7 @@ SCRIPT_WORDS = {"idle": "nothing pressed", "flips": "back and forth", "mashing":
 MOST_BARS = 60
 """More bars could not be told apart; what comes later is in the JSON."""
 VERDICT_WORDS = {"proven": "proven", "refuted": "refuted", "insufficient": "not enough evidence"}
+TONES = {"proven": "good", "refuted": "bad", "insufficient": "open"}
 METHOD = (
     "Only what the target showed was used, timed by the audit's own clock. Nothing the target says of itself counts.",
     "Next frame: the same moment is lived twice, once with an input and once without. What differs comes from the "
@@ -50,16 +43,14 @@ def write_page(document: Mapping[str, Any], path: Path, pictures: Mapping[str, A
 
     NextframeError: another schema, or the file cannot be written.
     """
-    return save_page(render_page(document, pictures), path)
+    return page.write(render_page(document, pictures), path)
 
 
 def render_page(document: Mapping[str, Any], pictures: Mapping[str, Any] | None = None) -> str:
     """The page as text. NextframeError for a document of another schema."""
     if document.get("schema") != SCHEMA:
         raise NextframeError(f"audit page: expected a document of schema {SCHEMA}, got {document.get('schema')!r}")
-    environment = templates(HERE)
-    environment.filters.update(byte_size=words.byte_size)
-    return environment.get_template("template.html").render(_context(document, pictures)) + "\n"
+    return page.render(HERE, command="audit", schema=SCHEMA, **_context(document, pictures))
 
 
 def _context(document: Mapping[str, Any], pictures: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -70,7 +61,6 @@ def _context(document: Mapping[str, Any], pictures: Mapping[str, Any] | None) ->
         "sentence": document["category_sentence"],
         "category": document["category"],
         "kinds": KINDS,
-        "style": Markup(REPORT_STYLE.read_text(encoding="utf-8") + (HERE / "style.css").read_text(encoding="utf-8")),
         "cards": cards_of(document),
         "answers": answers_of(document),
         "claims": [_claim_row(claim) for claim in document["claims"]],
@@ -89,17 +79,14 @@ def _claim_row(claim: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "claim": claim["claim"],
         "verdict": claim["verdict"],
+        "tone": TONES[claim["verdict"]],
         "word": VERDICT_WORDS[claim["verdict"]],
         **claim["evidence"],
     }
 
 
 def _part_row(part: Mapping[str, Any], tick_hz: float | None) -> dict[str, Any]:
-    horizon = part["horizon_ticks"]
-    reach = "without bound" if horizon is None else words.plural(horizon, "tick")
-    if horizon and tick_hz:
-        reach += f", {words.shown(horizon / tick_hz)} s"
-    return {"name": part["name"], "bytes": part["bytes"], "reach": reach}
+    return {"name": part["name"], "bytes": part["bytes"], "reach": words.reach(part["horizon_ticks"], tick_hz)}
 
 
 def _strip(strip: Mapping[str, Any], next_frame: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...report.words import percent, plural, shown
+from ...pages.words import percent, plural, shown
 
 AWAY_DB = 3.0
 """A view that hardly changes when turned away, as of a camera that stands still, tells nothing by coming back."""

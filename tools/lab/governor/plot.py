@@ -1,14 +1,12 @@
-"""Draws the comparison as one SVG: a row for each load, a dot for each policy; misses on the left, steps on the right.
-
-Owns the picture. Knows nothing of how the scores came about.
-"""
+"""The comparison as one SVG: a row for each load, a dot for each policy; misses on the left, steps on the right."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import Protocol
-from xml.sax.saxutils import escape
+
+from ...pages.svg import Drawing, Scale, line_path
 
 COLOURS = {
     "fixed top": "#9aa0a6",
@@ -17,7 +15,11 @@ COLOURS = {
     "no mid-tick gate": "#76b7b2",
     "nextframe": "#1a5fb4",
 }
-WIDTH_PX, ROW_PX, TOP_PX, LABEL_PX, PANEL_PX, GAP_PX = 900, 34, 78, 150, 330, 50
+STYLE = """
+.end { text-anchor: end; } .middle { text-anchor: middle; } .bold { font-weight: bold; } .faint { fill: #666; }
+.grid { stroke: #e4e4e4; } .goal { stroke: #c01c28; stroke-dasharray: 4 3; }
+"""
+WIDTH_PX, ROW_PX, TOP_PX, LABEL_PX, PANEL_PX, GAP_PX = 900.0, 34.0, 78.0, 150.0, 330.0, 50.0
 LOWEST_PERCENT, HIGHEST_PERCENT = 0.05, 100.0
 GOAL_PERCENT = 0.5
 SHARES = (40, 60, 80, 90, 100, 120, 140)
@@ -37,62 +39,49 @@ class Scored(Protocol):
     def oracle_share_percent(self) -> float: ...
 
 
+MISSES = Scale(math.log(LOWEST_PERCENT), math.log(HIGHEST_PERCENT), LABEL_PX, LABEL_PX + PANEL_PX)
+"""Logarithmic; what is rarer than the axis's start sits on it."""
+STEPS = Scale(SHARES[0], SHARES[-1], MISSES.end_px + GAP_PX, MISSES.end_px + GAP_PX + PANEL_PX)
+
+
 def miss_x(percent: float) -> float:
-    """Logarithmic; what is rarer than the axis's start sits on it."""
-    share = math.log(max(percent, LOWEST_PERCENT) / LOWEST_PERCENT) / math.log(HIGHEST_PERCENT / LOWEST_PERCENT)
-    return LABEL_PX + share * PANEL_PX
+    return MISSES(math.log(max(percent, LOWEST_PERCENT)))
 
 
-def share_x(percent: float) -> float:
-    share = (min(max(percent, SHARES[0]), SHARES[-1]) - SHARES[0]) / (SHARES[-1] - SHARES[0])
-    return LABEL_PX + PANEL_PX + GAP_PX + share * PANEL_PX
+def _gridline(drawing: Drawing, x_px: float, bottom_px: float, label: str, *, goal: bool = False) -> None:
+    drawing.add("path", class_="goal" if goal else "grid", d=line_path([(x_px, TOP_PX), (x_px, bottom_px)]))
+    drawing.words(x_px, bottom_px + 16, label, "middle faint")
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "middle", extra: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {extra}>{escape(text)}</text>'
-
-
-def _grid(x: float, bottom: float, label: str, *, goal: bool = False) -> list[str]:
-    style = 'stroke="#c01c28" stroke-dasharray="4 3"' if goal else 'stroke="#e4e4e4"'
-    line = f'<line x1="{x:.1f}" y1="{TOP_PX}" x2="{x:.1f}" y2="{bottom:.1f}" {style}/>'
-    return [line, _text(x, bottom + 16, label, extra='fill="#666"')]
-
-
-def _legend() -> list[str]:
-    parts, x = [], float(LABEL_PX)
+def _legend(drawing: Drawing) -> None:
+    x_px = LABEL_PX
     for policy, colour in COLOURS.items():
-        parts.append(f'<circle cx="{x:.1f}" cy="20" r="5.5" fill="{colour}"/>')
-        parts.append(_text(x + 10, 24, policy, anchor="start"))
-        x += 36 + 7.2 * len(policy)
-    return parts
+        drawing.add("circle", cx=x_px, cy=20.0, r=5.5, fill=colour)
+        drawing.words(x_px + 10, 24, policy)
+        x_px += 36 + 7.2 * len(policy)
 
 
 def draw(scores: Sequence[Scored]) -> str:
     """The whole SVG document. Policies without a colour, the oracle, are not drawn: it is the 100 % line."""
     families = list(dict.fromkeys(score.family for score in scores))
-    bottom = TOP_PX + ROW_PX * len(families)
-    parts = _legend()
-    parts.append(_text(LABEL_PX + PANEL_PX / 2, 58, "ticks missed, % (left is better)", extra='font-weight="bold"'))
-    heading = "denoise steps, % of the oracle's (more only by missing)"
-    parts.append(_text(share_x(90), 58, heading, extra='font-weight="bold"'))
+    bottom_px = TOP_PX + ROW_PX * len(families)
+    drawing = Drawing(WIDTH_PX, bottom_px + 34, "Ways to choose quality, compared", ", ".join(families))
+    _legend(drawing)
+    drawing.words(LABEL_PX + PANEL_PX / 2, 58, "ticks missed, % (left is better)", "middle bold")
+    drawing.words(STEPS(90), 58, "denoise steps, % of the oracle's (more only by missing)", "middle bold")
     for percent in (LOWEST_PERCENT, 0.5, 1, 10, 100):
         label = f"≤{percent:g}" if percent == LOWEST_PERCENT else f"{percent:g}"
-        parts += _grid(miss_x(percent), bottom, label, goal=percent == GOAL_PERCENT)
+        _gridline(drawing, miss_x(percent), bottom_px, label, goal=percent == GOAL_PERCENT)
     for percent in SHARES:
-        parts += _grid(share_x(percent), bottom, f"{percent}", goal=percent == 90)
+        _gridline(drawing, STEPS(percent), bottom_px, f"{percent}", goal=percent == 90)
     for row, family in enumerate(families):
-        y = TOP_PX + (row + 0.5) * ROW_PX
-        parts.append(_text(LABEL_PX - 14, y + 4, family, anchor="end"))
+        y_px = TOP_PX + (row + 0.5) * ROW_PX
+        drawing.words(LABEL_PX - 14, y_px + 4, family, "end")
         for score in scores:
             colour = COLOURS.get(score.policy)
             if score.family != family or colour is None:
                 continue
-            radius = 6.5 if score.policy == "nextframe" else 5
-            for x in (miss_x(score.miss_percent), share_x(score.oracle_share_percent)):
-                parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}" fill-opacity="0.85"/>')
-    height = bottom + 34
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH_PX}" height="{height}" '
-        f'viewBox="0 0 {WIDTH_PX} {height}" font-family="sans-serif" font-size="12">\n'
-        f'<rect width="{WIDTH_PX}" height="{height}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
-    )
+            radius = 6.5 if score.policy == "nextframe" else 5.0
+            for x_px in (miss_x(score.miss_percent), STEPS(score.oracle_share_percent)):
+                drawing.add("circle", cx=x_px, cy=y_px, r=radius, fill=colour, fill_opacity="0.85")
+    return drawing.document(STYLE)
