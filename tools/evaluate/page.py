@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...runtime.core import NextframeError
-from ...runtime.core import NextframeError
 from ...worlds.evaluation.subjects import Frames
 from ..pages import page
-from ..pages.pictures import averaged, data_uri
-from ..pages.words import rounded, share
-from .plots import Axes, chart
-from .sections import refusals
 from ..pages.pictures import averaged, data_uri
 from ..pages.words import rounded, share
 from .plots import Axes, chart

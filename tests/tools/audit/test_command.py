@@ -144,7 +144,9 @@ def test_a_world_is_a_white_box_and_its_teacher_is_the_truth_where_it_has_one() 
 
 
 def test_a_function_in_the_working_folder_can_return_a_world(folder: Path) -> None:
-    (folder / "my_world_here.py").write_text("from nextframe.worlds.toy.world import ToyWorld as make\n", encoding="utf-8")
+    (folder / "my_world_here.py").write_text(
+        "from nextframe.worlds.toy.world import ToyWorld as make\n", encoding="utf-8"
+    )
     target = subject_of("python:my_world_here:make", ManualClock()).factory()
     assert isinstance(target, WorldTarget)
 
