@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import Display, Frame, WorldInfo
-from .video import ContactSheet, VideoWriter
+from .stills import ContactSheet, check_still_name
+from .video import VideoWriter, check_video_name
 
 
 class Pictures:
@@ -39,6 +40,13 @@ class AlbumOptions:
     video: Path | None = None
     contact_sheet: Path | None = None
     live: bool = True
+
+    def __post_init__(self) -> None:
+        """VideoError for a name that no format has: before a world is loaded, not after it was played."""
+        if self.video is not None:
+            check_video_name(self.video, "--video")
+        if self.contact_sheet is not None:
+            check_still_name(self.contact_sheet, "--contact-sheet")
 
 
 class Album:

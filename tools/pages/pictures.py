@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.core import Frame
-from ...runtime.display.video import write_png
+from ...runtime.display.stills import write_png
 
 
 def data_uri(picture: NDArray[np.uint8]) -> str:

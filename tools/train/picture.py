@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...controllers.scripted import ScriptedController, load_script
 from ...runtime.core import Frame, TickPlan
-from ...runtime.display.video import write_animation
+from ...runtime.display.animation import write_animation
 from ...runtime.session.registry import find_world, load_world
 from ...runtime.session.startup import prepare_torch
 

@@ -14,7 +14,7 @@ import torch
 from ...model.dynamics.grid import GridConfig, GridDynamics
 from ...model.generator.grid_generator import GridGenerator
 from ...model.tokenizers.frames import FrameTokenizer
-from ...runtime.display.video import write_png
+from ...runtime.display.stills import write_png
 from .answers import answers, sheet
 from .base.run import Run
 from .base.show import film_strip, say

@@ -34,7 +34,7 @@ def print_gates(title: str, gates: Mapping[str, Mapping[str, Any]], console: Con
 
 def write_report(path: Path, report: Mapping[str, Any], film: Sequence[NDArray[np.uint8]]) -> None:
     """The report as JSON, and its film beside it as one PNG, `FILM_COLUMNS` pictures wide; no more than whole rows."""
-    from ...runtime.display.video import write_png
+    from ...runtime.display.stills import write_png
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import struct
 import subprocess
@@ -17,14 +18,10 @@ import pytest
 from numpy.typing import NDArray
 
 from nextframe.runtime.core import Frame
-from nextframe.runtime.display.video import (
-    QUEUE_FRAMES,
-    ContactSheet,
-    VideoError,
-    VideoWriter,
-    write_animation,
-    write_png,
-)
+from nextframe.runtime.display.album import AlbumOptions
+from nextframe.runtime.display.animation import write_animation
+from nextframe.runtime.display.stills import ContactSheet, VideoError, write_png
+from nextframe.runtime.display.video import QUEUE_FRAMES, VideoWriter
 from tests.support.paths import ROOT as REPOSITORY
 
 HZ = Fraction(20)
@@ -115,10 +112,10 @@ class StalledWriter(VideoWriter):
     started = threading.Event()
     may_continue = threading.Event()
 
-    def _encode_one(self, number: int, frame: Frame) -> None:
+    def _send(self, number: int, frame: Frame) -> None:
         self.started.set()
         assert self.may_continue.wait(30)
-        super()._encode_one(number, frame)
+        super()._send(number, frame)
 
 
 def test_live_a_slow_encoder_drops_and_counts_and_the_rest_keeps_its_time(tmp_path: Path) -> None:
@@ -151,17 +148,28 @@ writer = VideoWriter(sys.argv[1], Fraction(20), (64, 48))
 for number in range(1, 10**9):
     writer.add(np.full((48, 64, 3), number % 256, np.uint8))
     if number == 400:
-        print("added", flush=True)
+        print(writer.encoder_pid, flush=True)
         sys.stdin.readline()
 """
+
+
+def ended(pid: int) -> None:
+    """Wait for a process that is not our child."""
+    for _ in range(600):
+        state = Path(f"/proc/{pid}/stat")
+        if not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(f"the encoder {pid} went on without its parent")
 
 
 def test_kill_9_while_recording_loses_at_most_two_seconds(tmp_path: Path) -> None:
     command = [sys.executable, "-c", RECORD_FOREVER, str(tmp_path / "session.mp4")]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as recorder:
         assert recorder.stdout is not None
-        assert recorder.stdout.readline() == b"added\n"
+        encoder_pid = int(recorder.stdout.readline())
         recorder.send_signal(signal.SIGKILL)
+    ended(encoder_pid)
     assert not (tmp_path / "session.mp4").exists()
     pictures = decoded(tmp_path / "session.part.mp4")
     assert 400 - 40 <= len(pictures) <= 400
@@ -299,3 +307,90 @@ def test_an_animation_that_cannot_be_is_refused(tmp_path: Path, name: str, frame
     with pytest.raises(VideoError, match="expected"):
         write_animation(tmp_path / name, frames, HZ)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- formats follow the name -----------------------------------------------------------------------------------
+
+
+FORMATS = {".mp4": "h264", ".mov": "h264", ".mkv": "h264", ".webm": "vp9", ".gif": "gif", ".MP4": "h264"}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_video_is_written_in_the_format_of_its_name(tmp_path: Path, suffix: str) -> None:
+    frames = moving_square(30)
+    writer = VideoWriter(tmp_path / f"a{suffix}", HZ, (64, 48), scale=2)
+    for frame in frames:
+        writer.add(frame)
+    path = writer.close()
+    assert path is not None
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == FORMATS[suffix]
+    pictures = decoded(path)
+    assert len(pictures) == 30
+    assert mean_error(pictures[20][::2, ::2], frames[20]) < 6
+    assert mean_error(pictures[20][::2, ::2], frames[0]) > mean_error(pictures[20][::2, ::2], frames[20])
+    assert [file.name for file in tmp_path.iterdir()] == [f"a{suffix}"]
+    brands = {
+        ".mov": (4, b"ftypqt"),
+        ".mp4": (4, b"ftyp"),
+        ".mkv": (0, b"\x1aE\xdf\xa3"),
+        ".webm": (0, b"\x1aE\xdf\xa3"),
+    }
+    at, brand = brands.get(suffix.lower(), (0, b"GIF89a"))
+    assert path.read_bytes()[at:].startswith(brand)
+
+
+def test_an_animated_webp_holds_every_frame_for_its_time(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.webp", HZ, (64, 48), scale=1)
+    for frame in moving_square(20):
+        writer.add(frame)
+    writer.close()
+    chunks = riff_chunks((tmp_path / "a.webp").read_bytes())
+    durations_ms = [int.from_bytes(body[12:15], "little") for name, body in chunks if name == b"ANMF"]
+    assert sum(durations_ms) == 20 * 50
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.png", "a", "a.mp4.txt"])
+def test_a_name_that_no_video_format_has_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(VideoError, match=r"expected a name ending in \.mp4, \.mov"):
+        VideoWriter(tmp_path / name, HZ, (64, 48))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.jpg", "mjpeg"), ("a.JPEG", "mjpeg"), ("a.webp", "webp"), ("a.png", "png")]
+)
+def test_a_contact_sheet_is_written_in_the_format_of_its_name(tmp_path: Path, name: str, codec: str) -> None:
+    sheet = ContactSheet(columns=4, rows=2)
+    for frame in moving_square(8):
+        sheet.add(frame)
+    path = sheet.write(tmp_path / name)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].codec_context.name == codec
+        (picture,) = [image.to_ndarray(format="rgb24") for image in container.decode(video=0)]
+    assert picture.shape == sheet.picture().shape
+    assert mean_error(picture, sheet.picture()) < 6
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4", "a"])
+def test_a_sheet_in_no_picture_format_is_refused_before_the_session(tmp_path: Path, name: str) -> None:
+    with pytest.raises(VideoError, match=r"--contact-sheet .*: expected a name ending in \.png"):
+        AlbumOptions(tmp_path, contact_sheet=tmp_path / name)
+
+
+def test_an_encoder_that_dies_is_one_clear_line_and_never_hangs(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.mp4", HZ, (64, 48))
+    writer.add(moving_square(1)[0])
+    os.kill(writer.encoder_pid, signal.SIGKILL)
+    with pytest.raises(VideoError, match="cannot write"):  # noqa: PT012 - it may fail at any of the calls
+        for frame in moving_square(500):
+            writer.add(frame)
+        writer.close()
+
+
+def test_the_encoder_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.mp4", HZ, (64, 48))
+    assert writer.encoder_pid != os.getpid()
+    writer.add(moving_square(1)[0])
+    writer.close()
+    ended(writer.encoder_pid)

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from ....controllers.scripted import ScriptedController, load_script
 from ....runtime.core import TickPlan
-from ....runtime.display.video import write_animation
+from ....runtime.display.animation import write_animation
 from ....runtime.session.registry import WORLDS_FOLDER, find_world, load_world
 from ....runtime.session.startup import prepare_torch
 

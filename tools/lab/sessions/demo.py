@@ -22,7 +22,8 @@ from rich.table import Table
 
 from ....controllers.bots import make_bot
 from ....runtime.core import Frame, MonotonicClock, NextframeError, World
-from ....runtime.display.video import ContactSheet, VideoWriter
+from ....runtime.display.stills import ContactSheet
+from ....runtime.display.video import VideoWriter
 from ....runtime.session.parts.stages import StageChoice, load_staged, stage_choice
 from ....runtime.session.registry import WorldFolder, find_world, load_world
 from ....runtime.session.startup import prepare_torch

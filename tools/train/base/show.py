@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ....runtime.display.video import enlarge, write_png
+from ....runtime.display.formats import enlarge
+from ....runtime.display.stills import write_png
 
 LINE_EVERY_S = 20.0
 GAP_PX = 2
