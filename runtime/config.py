@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,7 @@ from typing import Annotated, Any, Generic, TypeAlias, TypeVar, Union, get_args,
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from .core import ActionSpace, ConfigError, WorldInfo
 
@@ -235,7 +236,7 @@ def _line_of(lines: Mapping[YamlPath, int], path: YamlPath) -> int:
 
 def _explain(error: ValidationError, model: type[BaseModel], lines: Mapping[YamlPath, int], source: str) -> ConfigError:
     """One line for the problem that stands first in the file; a misspelt key goes before the one missing for it."""
-    problems = error.errors(include_url=False)
+    problems = _causes(error.errors(include_url=False))
     first = min(problems, key=lambda problem: (problem["type"] == "missing", _line_of(lines, problem["loc"])))
     path: YamlPath = first["loc"]
     if first["type"] == "extra_forbidden":
@@ -246,10 +247,50 @@ def _explain(error: ValidationError, model: type[BaseModel], lines: Mapping[Yaml
     elif first["type"] == "value_error":
         what = (f"{_dotted(path)}: " if path else "") + str(first["msg"]).removeprefix("Value error, ")
     else:
-        message = str(first["msg"]).replace("Input should", "expected it to").replace("expected it to be ", "expected ")
-        what = (f"{_dotted(path)}: " if path else "") + f"{message}, got {_short(first['input'])}"
+        what = (f"{_dotted(path)}: " if path else "") + f"{_in_words(first)}, got {_short(first['input'])}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return ConfigError(f"{source}:{_line_of(lines, path)}: {what}{more}")
+
+
+def _causes(problems: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the consequences: a list of which every entry is wrong is also "too short" once those are left out."""
+    return [
+        problem
+        for problem in problems
+        if not any(
+            len(other["loc"]) > len(problem["loc"]) and other["loc"][: len(problem["loc"])] == problem["loc"]
+            for other in problems
+        )
+    ]
+
+
+PLAIN = {
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "dict_type": "expected keys with values",
+    "model_type": "expected keys with values",
+    "string_type": "expected text",
+    "int_type": "expected an integer",
+    "int_parsing": "expected an integer",
+    "int_from_float": "expected an integer",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+}
+"""What pydantic calls by its own types, in the words of a YAML file."""
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    if problem["type"] in PLAIN:
+        return PLAIN[problem["type"]]
+    bounds = problem.get("ctx", {})
+    if problem["type"] == "too_short":
+        return f"expected at least {bounds['min_length']} item in the list"
+    if problem["type"] == "too_long":
+        return f"expected at most {bounds['max_length']} items in the list"
+    message = str(problem["msg"]).replace("Input should", "expected it to").replace("String should", "expected text to")
+    return message.replace("expected it to be ", "expected ")
 
 
 def _dotted(path: YamlPath) -> str:

@@ -18,7 +18,10 @@ from .shapes import STAGES, Burst, Curve, LoadShape, Noisy, Part, Pause, Ramp, S
 
 TRACE_SCHEMA = "nextframe.load/1"
 MAX_TRACE_BYTES = 16 * 1024 * 1024
-MAX_MS = 1e9
+MAX_MS = 10_000.0
+"""Of load in one tick: a session only looks for a wish to stop between ticks, and must be endable."""
+MAX_FACTOR = 1_000.0
+MAX_TRACE_STEP_S = 86_400.0
 
 
 class _Values:
@@ -45,6 +48,12 @@ class _Values:
             raise self.error(f"{key}: expected a number, {bound}, got {self._values[key]}")
         return value
 
+    def ms(self) -> float:
+        value = self.number("ms")
+        if value > MAX_MS:
+            raise self.error(f"ms: expected at most {MAX_MS:g} ms a tick, got {self._values['ms']}")
+        return value
+
     def seed(self) -> int:
         value = self.number("seed", 0)
         if value != int(value) or value >= 1 << 53:
@@ -64,23 +73,26 @@ class _Values:
 
 
 def _burst(values: _Values) -> Burst:
-    burst = Burst(values.number("ms"), values.number("every", above=True), values.number("for", above=True))
+    burst = Burst(values.ms(), values.number("every", above=True), values.number("for", above=True))
     if burst.for_s > burst.every_s:
         raise values.error(f"for: expected at most every={burst.every_s:g} s, got {burst.for_s:g}")
     return burst
 
 
 def _ramp(values: _Values) -> Ramp:
-    return Ramp(values.number("ms"), values.number("to", above=True) - values.number("from", 0.0))
+    return Ramp(values.ms(), values.number("to", above=True) - values.number("from", 0.0))
 
 
 def _step(values: _Values) -> Steady:
     values.number("from")  # a step that begins with the session is `steady`
-    return Steady(values.number("ms"))
+    return Steady(values.ms())
 
 
 def _scale(values: _Values) -> Scale:
-    return Scale(values.number("x", least=1.0), values.number("base") if values.has("base") else None)
+    factor = values.number("x", least=1.0)
+    if factor > MAX_FACTOR:
+        raise values.error(f"x: expected at most {MAX_FACTOR:g} times the cost, got {factor:g}")
+    return Scale(factor, values.number("base") if values.has("base") else None)
 
 
 class _Kind(NamedTuple):
@@ -92,17 +104,17 @@ class _Kind(NamedTuple):
 
 COMMON_KEYS = ("on", "from", "to")
 _KINDS = {
-    "steady": _Kind(("ms",), lambda values: Steady(values.number("ms"))),
+    "steady": _Kind(("ms",), lambda values: Steady(values.ms())),
     "step": _Kind(("ms",), _step),
     "ramp": _Kind(("ms",), _ramp),
     "burst": _Kind(("ms", "every", "for"), _burst),
     "noisy": _Kind(
         ("ms", "seed", "every"),
-        lambda values: Noisy(values.number("ms"), values.seed(), values.number("every", 2.0, above=True)),
+        lambda values: Noisy(values.ms(), values.seed(), values.number("every", 2.0, above=True)),
     ),
     "gc": _Kind(
         ("ms", "every"),
-        lambda values: Pause(values.number("ms"), values.number("every", above=True)),
+        lambda values: Pause(values.ms(), values.number("every", above=True)),
         stages=("condition",),
         allowed=("condition", "decode", "commit"),
     ),
@@ -184,15 +196,17 @@ def read_trace(file: str) -> Trace:
     if not isinstance(document, dict) or document.get("schema") != TRACE_SCHEMA:
         raise ConfigError(f"load trace {file}: expected {expected}")
     every_s, values_ms = document.get("every_s"), document.get("load_ms")
-    if not _is_cost(every_s) or every_s == 0:
+    if not _is_number(every_s, MAX_TRACE_STEP_S) or every_s == 0:
         raise ConfigError(f"load trace {file}: every_s: expected seconds, more than 0, got {every_s!r}")
     if not isinstance(values_ms, list) or not values_ms:
         raise ConfigError(f"load trace {file}: load_ms: expected a list of milliseconds, got {str(values_ms)[:40]}")
     for index, value in enumerate(values_ms):
-        if not _is_cost(value):
-            raise ConfigError(f"load trace {file}: load_ms[{index}]: expected a number from 0 up, got {value!r}")
+        if not _is_number(value, MAX_MS):
+            raise ConfigError(
+                f"load trace {file}: load_ms[{index}]: expected a number from 0 to {MAX_MS:g}, got {value!r}"
+            )
     return Trace(float(every_s), tuple(map(float, values_ms)))
 
 
-def _is_cost(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_MS
+def _is_number(value: object, most: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most

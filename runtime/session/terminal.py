@@ -29,8 +29,12 @@ class OnEveryTick:
         self._function()
 
 
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+"""Ctrl-C, `kill`, a terminal or connection that was closed, and Ctrl-Break on Windows."""
+
+
 class Signals:
-    """Ctrl-C and SIGTERM as a wish to stop; the second one stops at once. Only a flag is set in the handler: taking
+    """Each of `STOPS` as a wish to stop; the second one stops at once. Only a flag is set in the handler: taking
     a lock there could wait for the very code it interrupted."""
 
     def __init__(self) -> None:
@@ -38,7 +42,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPS:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -54,12 +58,13 @@ class Signals:
 
 @contextmanager
 def ended_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does, so that what a command began is closed. Main thread only."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Each of `STOPS` raises KeyboardInterrupt, so that what a command began is closed. Main thread only."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in STOPS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -42,9 +42,18 @@ class SlotInfo:
 
 
 def default_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """`nextframe/saves` below the user's data folder (XDG Base Directory Specification; a relative one is ignored)."""
+    """`nextframe/saves` below the user's data folder (XDG Base Directory Specification; a relative one is ignored).
+
+    A user without a home, such as in a container whose user id is in no passwd, saves below the current folder, where
+    a session's other files go.
+    """
     data = (os.environ if environment is None else environment).get("XDG_DATA_HOME", "")
-    return (Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share") / "nextframe" / "saves"
+    if os.path.isabs(data):
+        return Path(data) / "nextframe" / "saves"
+    try:
+        return Path.home() / ".local" / "share" / "nextframe" / "saves"
+    except RuntimeError:
+        return Path("out") / "saves"
 
 
 def saved_state(

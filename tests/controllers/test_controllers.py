@@ -457,6 +457,40 @@ def test_a_mistake_in_a_script_names_its_line(entry: str, says: str) -> None:
     assert says in str(caught.value)
 
 
+WRONG_ENTRIES = {
+    "{at: 0, hodl: [left]}": "unknown key 'hodl' in timeline.0; did you mean 'hold'?",
+    "{at: -1, hold: [left]}": "timeline.0.at: expected greater than or equal to 0, got -1",
+    "{at: soon, hold: [left]}": "timeline.0.at: expected an integer, got 'soon'",
+    "{at: 1.5, hold: [left]}": "timeline.0.at: expected an integer, got 1.5",
+    "{hold: [left]}": "missing key 'at' in timeline.0",
+    "{at: 0}": "expected an entry with hold, axis, prompt or reset, got none of them",
+    "{at: 0, hold: left}": "timeline.0.hold: expected a list, got 'left'",
+    "{at: 0, for: 0, hold: [left]}": "timeline.0.for: expected greater than or equal to 1, got 0",
+    "{at: 0, axis: {steer: 3}}": "timeline.0.axis.steer: expected less than or equal to 1, got 3",
+    "{at: 0, reset: maybe}": "timeline.0.reset: expected true or false, got 'maybe'",
+    "left": "timeline.0: expected keys with values, got 'left'",
+    "[0, left]": "timeline.0: expected keys with values, got [0, 'left']",
+}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("entry", WRONG_ENTRIES)
+def test_a_script_of_which_every_entry_is_wrong_says_what_is_wrong_with_the_first(entry: str, count: int) -> None:
+    text = "version: 1\ntimeline:\n" + f"  - {entry}\n" * count
+    with pytest.raises(ConfigError) as caught:
+        parse_script(text, "s.yaml", CAR)
+    assert str(caught.value).startswith("s.yaml:3: ")
+    assert WRONG_ENTRIES[entry] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("timeline", "says"), [("[]", "at least 1 item in the list"), ("", "a list"), ("{at: 0}", "a list")]
+)
+def test_a_script_without_entries_says_so(timeline: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^s\.yaml:2: timeline: expected {says}"):
+        parse_script(f"version: 1\ntimeline: {timeline}\n", "s.yaml", CAR)
+
+
 def test_a_length_shorter_than_the_timeline_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"laps\.yaml:4: length: expected at least 5 ticks"):
         parse_script(LAPS.replace("repeat: true", "repeat: true\nlength: 4"), "laps.yaml", CAR)

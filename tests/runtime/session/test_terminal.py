@@ -8,22 +8,24 @@ from contextlib import ExitStack
 
 import pytest
 
-from nextframe.runtime.session.terminal import Signals, ended_like_ctrl_c
+from nextframe.runtime.session.terminal import STOPS, Signals, ended_like_ctrl_c
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does_and_what_it_began_is_closed() -> None:
-    before, closed = signal.getsignal(signal.SIGTERM), ExitStack()
+@pytest.mark.parametrize("number", STOPS)
+def test_a_stop_ends_a_command_as_ctrl_c_does_and_what_it_began_is_closed(number: int) -> None:
+    before, closed = signal.getsignal(number), ExitStack()
     done: list[str] = []
     closed.callback(done.append, "closed")
     with pytest.raises(KeyboardInterrupt), ended_like_ctrl_c(), closed:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
     assert done == ["closed"]
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
 
 
-def test_a_session_stops_at_the_first_and_is_interrupted_by_the_second() -> None:
+@pytest.mark.parametrize("number", STOPS)
+def test_a_session_stops_at_the_first_and_is_interrupted_by_the_second(number: int) -> None:
     with Signals() as signals:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert signals.received
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)

@@ -393,6 +393,14 @@ def test_saves_lie_in_the_users_data_folder(tmp_path: Path) -> None:
         assert default_folder(environment) == Path.home() / ".local" / "share" / "nextframe" / "saves"
 
 
+def test_a_user_without_a_home_saves_below_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    assert default_folder({}) == Path("out") / "saves"
+
+
 def test_half_a_tick_cannot_be_saved() -> None:
     world = ToyWorld()
     world.advance(DRIVE, TickPlan(1, 0))
