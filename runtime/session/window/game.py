@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ....controllers.human import HumanController
 from ...core import MonotonicClock, ReplayError, Snapshot
-from ...display.surface import Surface
 from ...display.stills import write_png
+from ...display.surface import Surface
 from ...governor.adaptive import AdaptiveGovernor
 from ...load.world import parse_load
 from ...loop import Loop, period_ns
