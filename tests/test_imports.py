@@ -39,7 +39,7 @@ ROOMS = {
         # runtime: from the ground. numpy is everywhere; one framework where it is named.
         Room("runtime.core", 0),
         Room("runtime.tick", 1),
-        Room("runtime.config", 1, ("yaml", "pydantic")),
+        Room("runtime.config", 1, ("yaml", "pydantic", "pydantic_core")),
         Room("runtime.loop", 2),
         Room("runtime.load", 2),
         Room("runtime.governor", 3),
@@ -73,7 +73,7 @@ ROOMS = {
         Room("worlds.prompts", 0, (*CONTRACTS, "safetensors", "tokenizers")),
         Room("worlds.toy", 1, CONTRACTS),
         Room("worlds.neural", 1, (*CONTRACTS, "model", "typing_extensions")),
-        Room("worlds.evaluation", 2, (*CONTRACTS, "rich", "runtime.display.video")),
+        Room("worlds.evaluation", 2, (*CONTRACTS, "rich", "runtime.display.stills")),
         Room("worlds.recipe", 2, (ANYTHING,)),
         Room("worlds.kinds", 3, CONTRACTS),
         Room("worlds.side_by_side", 0, CONTRACTS),
