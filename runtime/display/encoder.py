@@ -39,12 +39,12 @@ class Encoder:
         fps, kind = Fraction(order.fps), CONTAINERS[order.suffix]
         self._scale = order.scale
         self._container = av.open(order.part, "w", format=kind.form, options=kind.options)
-        self._stream: Any = self._container.add_stream(kind.codec, rate=fps)
+        self._stream = cast(av.VideoStream, self._container.add_stream(kind.codec, rate=fps))
         # Even sides: in yuv420p one colour sample covers 2x2 pixels.
         sides = [side * order.scale for side in (order.width_px, order.height_px)]
         self._stream.width, self._stream.height = (side + side % 2 for side in sides)
         self._stream.pix_fmt = "yuv420p"
-        self._stream.options = codec_options(kind.codec, order.crf)
+        self._stream.options = dict[str, object](codec_options(kind.codec, order.crf))
         context = self._stream.codec_context
         context.gop_size = max(1, round(fps))  # a fragment ends at each key frame
         context.color_primaries = context.color_trc = context.colorspace = BT709
