@@ -1,7 +1,6 @@
 """Bindings: which physical control means which action, prompt or command.
 
-Owns the bindings file, the merge of a player's own file over the defaults and the search for conflicts. Knows nothing
-of pygame, of the state of any control, or of any particular world.
+The bindings file, the merge of a player's own file over the defaults and the search for conflicts.
 """
 
 from __future__ import annotations
@@ -32,6 +31,8 @@ STICK_PARTNERS = {
     "pad:left_x": "pad:left_y", "pad:left_y": "pad:left_x", "pad:right_x": "pad:right_y", "pad:right_y": "pad:right_x",
 }  # fmt: skip
 """A dead zone is radial, so each stick axis needs the other one of its stick."""
+RAW_CONTROL = re.compile(r"joy:(?:(?P<device>[^/]+)/)?(?P<part>axis_\d+|button_\d+|hat_\d+_(?:up|down|left|right))")
+"""A part of a device by its number, of any device without a layout or of those whose name contains `device`."""
 MOUSE_AXES = frozenset({"mouse:dx", "mouse:dy", "mouse:wheel"})
 ANALOG_CONTROLS = MOUSE_AXES | STICK_PARTNERS.keys() | {"pad:left_trigger", "pad:right_trigger"}
 KNOWN_CONTROLS = ANALOG_CONTROLS | {f"mouse:{name}" for name in MOUSE_BUTTONS} | {f"pad:{name}" for name in PAD_BUTTONS}
@@ -48,7 +49,7 @@ class DeadZone:
 @dataclass(frozen=True)
 class Binding:
     """One control that drives one action. `scale` has the sign of `invert` in it. `label`: what a help text calls it,
-    the action's name if empty."""
+    the action's name if empty. `rest`, `full`: what an axis reads at rest and at its end, for a pedal -1 and 1."""
 
     action: str
     control: str
@@ -56,10 +57,17 @@ class Binding:
     toggle: bool
     dead_zone: DeadZone
     label: str = ""
+    rest: float = 0.0
+    full: float = 1.0
 
     @property
     def analog(self) -> bool:
-        return self.control in ANALOG_CONTROLS
+        return is_analog(self.control)
+
+
+def is_analog(control: str) -> bool:
+    raw = RAW_CONTROL.fullmatch(control)
+    return control in ANALOG_CONTROLS or bool(raw and raw["part"].startswith("axis"))
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,8 @@ class Bindings:
 
 def _control(value: object) -> object:
     """Check the name of a control; the keys of a keyboard are too many to list, so only their form is checked."""
+    if isinstance(value, str) and value.startswith("joy:"):
+        return _raw_control(value)
     if not isinstance(value, str) or not re.fullmatch(r"(key|char|mouse|pad):[^\sA-Z:]{1,40}", value):
         raise ValueError(f"expected a control such as key:w, mouse:left or pad:a (lower case), got {value!r}")
     if not value.startswith(("key:", "char:")) and value not in KNOWN_CONTROLS:
@@ -92,10 +102,22 @@ def _control(value: object) -> object:
     return value
 
 
+def _raw_control(value: str) -> str:
+    """A device may be named as it calls itself: `joy:Logitech G29/axis_0`."""
+    found = RAW_CONTROL.fullmatch(value)
+    if found is None:
+        raise ValueError(
+            f"expected joy:axis_N, joy:button_N or joy:hat_N_up, or with a device, joy:NAME/axis_N, got {value!r}"
+        )
+    device = re.sub(r"[\W_]+", "_", (found["device"] or "").lower()).strip("_")
+    return f"joy:{device}/{found['part']}" if device else f"joy:{found['part']}"
+
+
 def _button_control(value: object) -> object:
-    if _control(value) in ANALOG_CONTROLS:
+    control = _control(value)
+    if is_analog(str(control)):
         raise ValueError(f"expected a key or a button, got the axis {value!r}")
-    return value
+    return control
 
 
 def _dead_zone(value: object) -> object:
@@ -104,6 +126,14 @@ def _dead_zone(value: object) -> object:
         if 0 <= low < high <= 1:
             return low, high
     raise ValueError(f"expected [low, high] with 0 <= low < high <= 1, got {value!r}")
+
+
+def _axis_range(value: object) -> object:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(part, int | float) for part in value):
+        rest, full = value
+        if -1 <= rest <= 1 and -1 <= full <= 1 and rest != full:
+            return rest, full
+    raise ValueError(f"expected [rest, full], two different numbers from -1 to 1, got {value!r}")
 
 
 def _listed(value: object) -> object:
@@ -117,6 +147,9 @@ ButtonControl: TypeAlias = Annotated[str, BeforeValidator(_button_control)]
 DeadZoneRange: TypeAlias = Annotated[tuple[float, float], BeforeValidator(_dead_zone)]
 
 
+AxisRange: TypeAlias = Annotated[tuple[float, float], BeforeValidator(_axis_range)]
+
+
 class _BindingModel(ConfigModel):
     action: str
     control: Control
@@ -124,14 +157,23 @@ class _BindingModel(ConfigModel):
     invert: bool = False
     mode: Literal["hold", "toggle"] = "hold"
     deadzone: DeadZoneRange | None = None
+    range: AxisRange | None = None
     label: str = Field(default="", max_length=24, pattern=r"^[^\t\n]*$")
 
     @field_validator("mode")
     @classmethod
     def _toggles_with_a_button(cls, mode: str, info: Any) -> str:
-        if mode == "toggle" and info.data.get("control") in ANALOG_CONTROLS:
+        if mode == "toggle" and is_analog(info.data.get("control", "")):
             raise ValueError(f"toggle needs a key or a button, got the axis {info.data['control']!r}")
         return mode
+
+    @field_validator("range")
+    @classmethod
+    def _ranges_of_axes(cls, value: tuple[float, float] | None, info: Any) -> tuple[float, float] | None:
+        control = info.data.get("control", "")
+        if value is not None and control and (not is_analog(control) or control in MOUSE_AXES):
+            raise ValueError(f"a range needs an axis of a stick, a trigger or a wheel, got {control!r}")
+        return value
 
 
 class _PromptModel(ConfigModel):
@@ -201,6 +243,7 @@ def _read(path: Path, actions: ActionSpace | None, dead_zone: DeadZone | None) -
             entry.mode == "toggle",
             DeadZone(*entry.deadzone) if entry.deadzone is not None else dead_zone,
             entry.label,
+            *(entry.range or (0.0, 1.0)),
         )
         use = _Use(entry.control, f"action {entry.action}", where(("bindings", index)), binding)
         bindings.append(use)

@@ -1,17 +1,15 @@
 """The player: keyboard, mouse and gamepad, as the input latch saw them, turned into one action a tick.
 
-Owns dead zones, toggles and the rule of who wins when several controls drive one action. Knows nothing of pygame,
-files or worlds.
-
-Rules: a tap counts for the tick that follows it, however short it was. Opposite keys cancel. Of keys, sticks and mouse
-on one axis the largest magnitude wins, so a pad lying on the table does not weaken the keyboard. Axes are quantised
-here, once.
+Rules: a tap counts for the tick that follows it, however short it was. Opposite keys cancel. Of keys, sticks, wheels
+and mouse on one axis the largest magnitude wins, so a pad lying on the table weakens neither the keyboard nor another
+pad. A button is held as long as any device holds it. Axes are quantised here, once.
 """
 
 from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 
 from ..runtime.core import Action, ActionSpace, quantise_axis
 from ..runtime.tick.latch import InputLatch, InputState
@@ -110,9 +108,16 @@ def _is_down(binding: Binding, state: InputState, toggled: frozenset[str]) -> bo
 
 
 def _analog(binding: Binding, state: InputState) -> float:
-    """The scaled value of a stick, a trigger or the mouse; the mouse has no dead zone, its rest is exactly 0."""
-    value = state.axes.get(binding.control, 0.0)
-    if binding.control not in MOUSE_AXES:
-        partner = state.axes.get(STICK_PARTNERS.get(binding.control, ""), 0.0)
-        value, _ = radial_dead_zone(value, partner, binding.dead_zone)
-    return value * binding.scale
+    """The scaled value of a stick, a trigger, a wheel or the mouse: of the device that moves it most. The mouse has no
+    dead zone, its rest is exactly 0."""
+    values = [_of_device(binding, axes) for axes in state.devices if binding.control in axes]
+    return max(values, key=abs, default=0.0) * binding.scale
+
+
+def _of_device(binding: Binding, axes: Mapping[str, float]) -> float:
+    value = axes[binding.control]
+    if binding.control in MOUSE_AXES:
+        return value
+    value = max(-1.0, min(1.0, (value - binding.rest) / (binding.full - binding.rest)))
+    partner = axes.get(STICK_PARTNERS.get(binding.control, ""), 0.0)
+    return radial_dead_zone(value, partner, binding.dead_zone)[0]

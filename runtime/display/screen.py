@@ -31,6 +31,9 @@ class Screen:
     def pump(self) -> list[str]:
         return self._window.pump()
 
+    def take_notices(self) -> list[str]:
+        return self._window.take_notices()
+
     def show(self, frame: Frame) -> int:
         self._frame = frame
         return self._display.present_with_overlay(frame, self._overlay)

@@ -30,6 +30,10 @@ class Surface(Protocol):
         "release:rewind", "prompt:rainy night"."""
         ...
 
+    def take_notices(self) -> list[str]:
+        """What the player should be told about devices, oldest first; each once."""
+        ...
+
     def show(self, frame: Frame) -> int:
         """A new frame, under the last HUD. Returns when it was handed to the screen, in ns."""
         ...

@@ -18,8 +18,9 @@ os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # the banner would spo
 import pygame  # after the line above
 
 from ..core import Clock, DisplayError, MonotonicClock
-from ..tick.latch import InputLatch
+from ..tick.latch import DESK, InputLatch
 from .keys import Layout, key_control, place_control
+from .pads import PAD_AXES, PAD_AXIS_MAX, PAD_BUTTONS, Pads, device_key
 
 PROMPT_COMMAND = "prompt"
 """The command that opens text entry. It comes back as `prompt:<text>` when Enter is pressed."""
@@ -35,12 +36,6 @@ HELD_COMMANDS = ("rewind",)
 RELEASED = "release:"
 MOUSE_BUTTONS = {1: "mouse:left", 2: "mouse:middle", 3: "mouse:right", 6: "mouse:x1", 7: "mouse:x2"}
 """SDL's numbers; 4 and 5 are old-style wheel clicks, which arrive as `mouse:wheel` instead."""
-PAD_BUTTONS = (
-    "a", "b", "x", "y", "back", "guide", "start", "left_stick", "right_stick", "left_shoulder", "right_shoulder",
-    "dpad_up", "dpad_down", "dpad_left", "dpad_right",
-)  # fmt: skip
-PAD_AXES = ("left_x", "left_y", "right_x", "right_y", "left_trigger", "right_trigger")
-PAD_AXIS_MAX = 32767
 
 
 def integer_scale(desktop_px: tuple[int, int], frame_px: tuple[int, int]) -> int:
@@ -76,14 +71,14 @@ class Window:
         self._text: str | None = None
         self._max_text_chars = 0
         self._triggered: list[str] = []
-        self._held_commands: list[str] = []
+        self._held_commands: dict[str, set[tuple[str, str]]] = {}  # which controls, of which device, hold them
         self._open = True
         self.vsync = _open_window(title, frame_size_px, vsync, scale)
         self._layout = Layout()
         by_name = (c for c in (*commands, *bound) if c.startswith((CHARACTER, "key:")))
         self._characters = frozenset(c for c in by_name if not self._layout.is_place(c))
         self._down: dict[int, str] = {}  # by scancode, for the layout may change while a key is held
-        self._pads = _Pads(latch)
+        self._pads = Pads((*commands, *bound))
         pygame.key.stop_text_input()  # otherwise the key that opens the prompt is also its first letter
         self._handlers: dict[int, Callable[[Any], None]] = {
             pygame.QUIT: lambda event: self._triggered.append("quit"),
@@ -97,11 +92,16 @@ class Window:
             pygame.MOUSEWHEEL: lambda event: self._move("mouse:wheel", float(event.y)),
             pygame.WINDOWFOCUSLOST: lambda event: self._let_go(),
             pygame.WINDOWMINIMIZED: lambda event: self._let_go(),
-            pygame.CONTROLLERBUTTONDOWN: lambda event: self._press(_pad_button(event.button)),
-            pygame.CONTROLLERBUTTONUP: lambda event: self._release(_pad_button(event.button)),
+            pygame.CONTROLLERBUTTONDOWN: lambda event: self._press(_pad_button(event.button), _device(event)),
+            pygame.CONTROLLERBUTTONUP: lambda event: self._release(_pad_button(event.button), _device(event)),
             pygame.CONTROLLERAXISMOTION: self._on_pad_axis,
-            pygame.CONTROLLERDEVICEADDED: lambda event: self._pads.add(event.device_index),
-            pygame.CONTROLLERDEVICEREMOVED: lambda event: self._pads.remove(event.instance_id),
+            pygame.CONTROLLERDEVICEADDED: lambda event: self._pads.add_gamepad(event.device_index),
+            pygame.JOYDEVICEADDED: lambda event: self._pads.add_any(event.device_index),
+            pygame.JOYDEVICEREMOVED: self._on_device_removed,
+            pygame.JOYAXISMOTION: self._on_raw_axis,
+            pygame.JOYBUTTONDOWN: lambda event: self._turn_raw(event, f"button_{event.button}", True),
+            pygame.JOYBUTTONUP: lambda event: self._turn_raw(event, f"button_{event.button}", False),
+            pygame.JOYHATMOTION: self._on_hat,
         }
 
     # --- events ---------------------------------------------------------------------------------------------
@@ -115,33 +115,45 @@ class Window:
         triggered, self._triggered = self._triggered, []
         return triggered
 
-    def _press(self, control: str) -> None:
+    def take_notices(self) -> list[str]:
+        """What the player should be told about devices, oldest first; each once."""
+        taken, self._pads.notices = self._pads.notices, []
+        return taken
+
+    def _press(self, control: str, device: str = DESK) -> None:
         command = self._commands.get(control)
         if command == PROMPT_COMMAND:
             self.begin_text()
         elif command is not None:
-            self._triggered.append(command)
+            if command not in self._held_commands:
+                self._triggered.append(command)
             if command in HELD_COMMANDS:
-                self._held_commands.append(command)
+                self._held_commands.setdefault(command, set()).add((device, control))
         elif control:
-            self._latch.press(control, self._clock.now_ns())
+            self._latch.press(control, self._clock.now_ns(), device=device)
 
-    def _release(self, control: str) -> None:
+    def _release(self, control: str, device: str = DESK) -> None:
         command = self._commands.get(control)
         if command in self._held_commands:
-            self._held_commands.remove(command)
-            self._triggered.append(RELEASED + command)
+            self._let_go_of_command(command, {(device, control)})
         elif control and command is None:
-            self._latch.release(control, self._clock.now_ns())
+            self._latch.release(control, self._clock.now_ns(), device=device)
+
+    def _let_go_of_command(self, command: str, holds: set[tuple[str, str]]) -> None:
+        """A held command ends when the last control that holds it comes up."""
+        self._held_commands[command] -= holds
+        if not self._held_commands[command]:
+            del self._held_commands[command]
+            self._triggered.append(RELEASED + command)
 
     def _let_go(self) -> None:
         """Of everything: what is released while the window is not looking is never told."""
         self._latch.release_all()
-        self._triggered += [RELEASED + command for command in self._held_commands]
-        self._held_commands = []
+        for command, holds in list(self._held_commands.items()):
+            self._let_go_of_command(command, set(holds))
 
-    def _move(self, axis: str, value: float) -> None:
-        self._latch.move(axis, value, self._clock.now_ns())
+    def _move(self, axis: str, value: float, device: str = DESK) -> None:
+        self._latch.move(axis, value, self._clock.now_ns(), device=device)
 
     def _on_mouse_motion(self, event: Any) -> None:
         for axis, pixels in zip(("mouse:dx", "mouse:dy"), event.rel, strict=True):
@@ -150,7 +162,27 @@ class Window:
 
     def _on_pad_axis(self, event: Any) -> None:
         if event.axis < len(PAD_AXES):
-            self._move("pad:" + PAD_AXES[event.axis], max(-1.0, event.value / PAD_AXIS_MAX))
+            self._move("pad:" + PAD_AXES[event.axis], max(-1.0, event.value / PAD_AXIS_MAX), _device(event))
+
+    def _on_raw_axis(self, event: Any) -> None:
+        for control in self._pads.raw_controls(event.instance_id, f"axis_{event.axis}"):
+            self._move(control, max(-1.0, min(1.0, event.value)), _device(event))
+
+    def _turn_raw(self, event: Any, part: str, down: bool) -> None:
+        turn = self._press if down else self._release
+        for control in self._pads.raw_controls(event.instance_id, part):
+            turn(control, _device(event))
+
+    def _on_hat(self, event: Any) -> None:
+        for part, down in self._pads.hat_turns(event.instance_id, event.hat, event.value):
+            self._turn_raw(event, part, down)
+
+    def _on_device_removed(self, event: Any) -> None:
+        """What it held is let go, what others hold stays held."""
+        self._pads.remove(event.instance_id)
+        self._latch.release_all(device=_device(event))
+        for command, holds in list(self._held_commands.items()):
+            self._let_go_of_command(command, {hold for hold in holds if hold[0] == _device(event)})
 
     # --- text entry -----------------------------------------------------------------------------------------
 
@@ -239,49 +271,13 @@ class Window:
         self.close()
 
 
-class _Pads:
-    """Gamepads through SDL's game-controller layer. Where that is missing there are no pads, and no error.
-
-    All pads feed the same `pad:` controls. Unplugging one lets go of them, so nothing stays stuck.
-    """
-
-    def __init__(self, latch: InputLatch) -> None:
-        self._latch = latch
-        self._opened: dict[int, Any] = {}
-        self._layer: Any = None
-        try:
-            from pygame._sdl2 import controller  # an underscore module: it may be absent in another build
-
-            pygame.joystick.init()
-            controller.init()
-        except (ImportError, pygame.error):
-            return
-        self._layer = controller
-
-    def add(self, device_index: int) -> None:
-        if self._layer is None:
-            return
-        try:
-            pad = self._layer.Controller(device_index)
-            self._opened[pad.as_joystick().get_instance_id()] = pad
-        except pygame.error:  # gone again before we looked, or a device without a known layout
-            return
-
-    def remove(self, instance_id: int) -> None:
-        self._opened.pop(instance_id, None)
-        self._latch.release_all("pad:")
-
-    def close(self) -> None:
-        self._opened.clear()
-        if self._layer is not None:
-            self._layer.quit()
-            pygame.joystick.quit()
-            self._layer = None
-
-
 def _place(event: Any) -> int:
     """The scancode; 0 where a program made the event and gave none."""
     return int(event.dict.get("scancode", 0))
+
+
+def _device(event: Any) -> str:
+    return device_key(event.instance_id)
 
 
 def _pad_button(number: int) -> str:

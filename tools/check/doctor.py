@@ -116,13 +116,15 @@ def _offscreen() -> Finding:
 def _gamepads() -> Finding:
     import pygame
 
+    from ...runtime.display.pads import listed
+
     try:
-        pygame.joystick.init()
-        names = [pygame.joystick.Joystick(number).get_name() for number in range(pygame.joystick.get_count())]
-        pygame.joystick.quit()
+        devices = listed()
     except pygame.error as error:
         return Finding("gamepads", "note", f"none can be used: {error}")
-    return Finding("gamepads", "ok", ", ".join(names) or "none plugged in; they may be plugged in while playing")
+    status: Status = "ok" if all(device.known for device in devices) else "note"
+    detail = "; ".join(device.how() for device in devices)
+    return Finding("gamepads", status, detail or "none plugged in; they may be plugged in while playing")
 
 
 def _video() -> Finding:

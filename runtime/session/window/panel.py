@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from .switched import SwitchedRecorder
 MESSAGE_S = 3.0
 REDRAW_NS = 100_000_000
 """The HUD's numbers change this often; drawing text costs more than showing a frame."""
+NOTICE_S = 10.0
+"""For what is longer and was not asked for, such as a device without a layout."""
 
 ARROW_KEYS = ("key:left", "key:right", "key:up", "key:down")
 
@@ -97,6 +100,7 @@ class Panel:
         self._sources: _Sources | None = None
         self._action = IDLE
         self._message, self._message_until_s = "", 0.0
+        self._waiting: deque[str] = deque()
         self._show_help, self._show_stats = False, True
         self._typed: str | None = None
         self._shown_ns, self._size_px = 0, (0, 0)
@@ -164,6 +168,7 @@ class Panel:
 
         `before_a_frame`: the next frame brings it to the screen, so it is not drawn over the last one first.
         """
+        self._waiting.extend(surface.take_notices())
         now_ns, size_px, typed = time.monotonic_ns(), surface.size_px, surface.text_being_typed
         changed = size_px != self._size_px or typed != self._typed
         if now or changed or now_ns - self._shown_ns >= REDRAW_NS:
@@ -175,6 +180,8 @@ class Panel:
         return hud_of(self._model(typed), show_stats=self._show_stats and self._sources is not None)
 
     def _model(self, typed: str | None) -> HudModel:
+        if self._waiting and time.monotonic() >= self._message_until_s:
+            self.say(self._waiting.popleft(), seconds=NOTICE_S)
         message = self._message if time.monotonic() < self._message_until_s else ""
         common: dict[str, Any] = {
             "message": message, "world": self._found.name, "text_being_typed": typed, "show_help": self._show_help,
