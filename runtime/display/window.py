@@ -1,7 +1,7 @@
 """The desktop window: an OpenGL surface, and the events of keyboard, mouse and gamepads put into the input latch.
 
 Everything SDL: the window, text entry, gamepad hot-plug, focus. Keys are controls by their place on the keyboard
-(`keys`), and letters while a prompt is typed.
+(`devices.keys`), and letters while a prompt is typed.
 
 Use it on one thread only, the one that made it (SDL's rule). Event times are the time `pump` took the event.
 """
@@ -19,8 +19,8 @@ import pygame  # after the line above
 
 from ..core import Clock, DisplayError, MonotonicClock
 from ..tick.latch import DESK, InputLatch
-from .keys import Layout, key_control, place_control
-from .pads import PAD_AXES, PAD_AXIS_MAX, PAD_BUTTONS, Pads, device_key
+from .devices.keys import Layout, key_control, place_control
+from .devices.pads import PAD_AXES, PAD_AXIS_MAX, PAD_BUTTONS, Pads, device_key
 
 PROMPT_COMMAND = "prompt"
 """The command that opens text entry. It comes back as `prompt:<text>` when Enter is pressed."""

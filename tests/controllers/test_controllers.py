@@ -298,8 +298,8 @@ def test_default_bindings_conflict_in_no_known_world() -> None:
 
 def test_the_control_names_are_those_of_the_window() -> None:
     window = pytest.importorskip("nextframe.runtime.display.window")
-    keys = pytest.importorskip("nextframe.runtime.display.keys")
-    pads = pytest.importorskip("nextframe.runtime.display.pads")
+    keys = pytest.importorskip("nextframe.runtime.display.devices.keys")
+    pads = pytest.importorskip("nextframe.runtime.display.devices.pads")
     assert tuple(pads.PAD_BUTTONS) == PAD_BUTTONS
     assert {f"pad:{name}" for name in pads.PAD_AXES} == {c for c in ANALOG_CONTROLS if c.startswith("pad:")}
     assert set(window.MOUSE_BUTTONS.values()) == {f"mouse:{name}" for name in MOUSE_BUTTONS}

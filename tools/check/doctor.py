@@ -116,7 +116,7 @@ def _offscreen() -> Finding:
 def _gamepads() -> Finding:
     import pygame
 
-    from ...runtime.display.pads import listed
+    from ...runtime.display.devices.pads import listed
 
     try:
         devices = listed()

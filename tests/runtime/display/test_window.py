@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nextframe.runtime.core import DisplayError, ManualClock
-from nextframe.runtime.display.keys import key_control
+from nextframe.runtime.display.devices.keys import key_control
 from nextframe.runtime.display.window import Window, integer_scale
 from nextframe.runtime.tick.latch import InputLatch
 from tests.support.paths import ROOT as REPOSITORY

@@ -15,8 +15,8 @@ import pytest
 from nextframe.controllers.bindings import Bindings, load_bindings
 from nextframe.controllers.human import HumanController
 from nextframe.runtime.core import AXIS_LEVELS, ActionSpace, Frame, ManualClock
+from nextframe.runtime.display.devices.pads import Listed, Pads, listed, slug
 from nextframe.runtime.display.hud import Hud, HudModel, hud_of
-from nextframe.runtime.display.pads import Listed, Pads, listed, slug
 from nextframe.runtime.display.painter import HudPainter
 from nextframe.runtime.display.window import Window
 from nextframe.runtime.session.registry import find_world
@@ -428,7 +428,7 @@ import pygame
 from nextframe.runtime.core import ManualClock
 from nextframe.runtime.display.window import Window
 from nextframe.runtime.tick.latch import InputLatch
-from tests.runtime.display.test_pads import WHEEL, Plugged
+from tests.runtime.display.devices.test_pads import WHEEL, Plugged
 latch = InputLatch()
 with Window("t", (64, 48), latch=latch, commands={}, scale=1, clock=ManualClock()) as window:
     window.pump()
@@ -448,7 +448,7 @@ def test_a_layout_from_the_environment_makes_it_a_gamepad(xvfb: str) -> None:  #
     def said(layout: str) -> str:
         environment = {**os.environ, "SDL_GAMECONTROLLERCONFIG": layout}
         run = subprocess.run([sys.executable, "-c", LAYOUT_PROGRAM], env=environment, capture_output=True, text=True,
-                             timeout=60, check=True, cwd=Path(__file__).parents[3])  # fmt: skip
+                             timeout=60, check=True, cwd=Path(__file__).parents[4])  # fmt: skip
         return run.stdout.splitlines()[-1]
 
     guid, _, rest = said("").partition(" ")

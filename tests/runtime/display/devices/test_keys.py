@@ -11,8 +11,8 @@ import pytest
 
 from nextframe.controllers.bindings import load_bindings
 from nextframe.runtime.core import ActionSpace, ManualClock
+from nextframe.runtime.display.devices.keys import Layout, place_control
 from nextframe.runtime.display.hud import key_label
-from nextframe.runtime.display.keys import Layout, place_control
 from nextframe.runtime.display.painter import HudPainter
 from nextframe.runtime.display.window import Window
 from nextframe.runtime.session.registry import find_world
