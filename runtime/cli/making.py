@@ -43,6 +43,14 @@ def train(
     tick_hz: Annotated[
         int | None, option(help="Of play; else as the source.", metavar="HZ", min=1, max=120, panel=SOURCE)
     ] = None,
+    picture: Annotated[
+        str | None,
+        option(help="Of the environment: render, or observation[:KEY].", metavar="WHAT", panel=SOURCE),
+    ] = None,
+    action_lag: Annotated[
+        int | None,
+        option(help="Frames by which the table's actions come late.", metavar="N", min=-30, max=30, panel=SOURCE),
+    ] = None,
     device: Annotated[
         str | None, option(help="cpu, cuda or mps (else the budget's).", metavar="NAME", panel=NETWORK)
     ] = None,
@@ -73,6 +81,8 @@ def train(
         policy=policy,
         skip=skip,
         tick_hz=tick_hz,
+        picture=picture,
+        action_lag=action_lag,
     )
     options = TrainOptions(
         source=source,

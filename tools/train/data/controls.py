@@ -19,6 +19,8 @@ from ....controllers.bindings import load_bindings
 from ....runtime.core import AXIS_LEVELS, ActionSpace, NextframeError, quantise_axis
 
 MAX_CONTROLS = 64
+UNBOUNDED = 1e6
+"""Bounds from here on mean that there is none: the largest float, or the largest whole number, of a kind."""
 REST_WORDS = ("noop", "no_op", "none", "nothing", "idle", "stay", "still")
 KNOWN_NAMES: Mapping[str, tuple[str, ...]] = {
     "CarRacing": ("steer", "throttle", "brake"),
@@ -39,7 +41,8 @@ class Controls:
     """`kind`: discrete, box or binary. `options`: for discrete, the names of each group's choices, all of them.
 
     `rest`: for discrete, which choice of each group no button means. `low`, `high`: of each axis, for box.
-    `shape`: of the environment's action. `starts`: of a discrete space's numbering.
+    `shape`: of the environment's action. `starts`: of a discrete space's numbering. `dtype`: of the numbers of a box;
+    whole ones are rounded.
     """
 
     kind: str
@@ -50,6 +53,7 @@ class Controls:
     high: tuple[float, ...] = ()
     shape: tuple[int, ...] = ()
     starts: tuple[int, ...] = ()
+    dtype: str = "float32"
     descriptions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -78,16 +82,28 @@ class Controls:
         """The environment's action that a condition stands for."""
         if self.kind == "box":
             pairs = zip(condition.tolist(), self.low, self.high, strict=True)
-            return np.array([_from_axis(*pair) for pair in pairs], np.float32).reshape(self.shape)
+            return self._as_box(np.array([_from_axis(*pair) for pair in pairs]))
         if self.kind == "binary":
             return (condition > 0.5).astype(np.int8).reshape(self.shape)
-        numbers, at = [], 0
+        numbers: list[int] = []
+        at = 0
         for group, rest, start in zip(self.options, self.rest, self.starts, strict=True):
             others = [index for index in range(len(group)) if index != rest]
             held = np.flatnonzero(condition[at : at + len(others)] > 0.5)
             numbers.append((others[int(held[0])] if len(held) else rest) + start)
             at += len(others)
         return np.array(numbers, np.int64).reshape(self.shape) if self.shape else numbers[0]
+
+    def possible(self, condition: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The nearest condition that an action of the environment stands for: a whole-numbered axis has few."""
+        return self.condition(self.environment_action(condition))
+
+    def _as_box(self, values: NDArray[np.float64]) -> NDArray[Any]:
+        """As the space holds them; a rounding may not carry one outside."""
+        dtype = np.dtype(self.dtype)
+        whole = np.rint(values) if np.issubdtype(dtype, np.integer) else values
+        bounds = (np.array(part, dtype) for part in (self.low, self.high))
+        return np.clip(whole.astype(dtype), *bounds).reshape(self.shape)
 
 
 def one_sided(low: float, high: float) -> bool:
@@ -134,17 +150,19 @@ def controls_of(action_space: Any, env_id: str = "", meanings: Sequence[str] = (
 
 def _box(action_space: Any, names: list[str]) -> Controls:
     low, high = (np.asarray(part, np.float64).reshape(-1) for part in (action_space.low, action_space.high))
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (high > low).all()):
+    if not ((np.abs([low, high]) < UNBOUNDED).all() and (high > low).all()):
         raise NextframeError(
             f"expected finite bounds for every axis of the actions, got {low.tolist()} to {high.tolist()}; "
-            "wrap the environment in gymnasium.wrappers.RescaleAction"
+            "wrap the environment in gymnasium.wrappers.RescaleAction, or leave out an axis that has one value"
         )
     names = names if len(names) == len(low) else [f"axis_{i}" for i in range(len(low))]
     axes = _few(unique_names(names))
-    words = {n: f"{a:g} to {b:g} in the environment" for n, a, b in zip(axes, low, high, strict=True)}
+    dtype = np.dtype(getattr(action_space, "dtype", None) or np.float32)
+    whole = "whole numbers " if np.issubdtype(dtype, np.integer) else ""
+    words = {n: f"{whole}{a:g} to {b:g} in the environment" for n, a, b in zip(axes, low, high, strict=True)}
     return Controls(
         "box", ActionSpace(axes=axes), low=tuple(low.tolist()), high=tuple(high.tolist()),
-        shape=tuple(action_space.shape), descriptions=words,
+        shape=tuple(action_space.shape), dtype=dtype.name, descriptions=words,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Data from a Gymnasium environment: an explorer that holds its actions, in several processes, a shard at a time.
 
-Owns the explorer's habits and the worker processes. Each episode has a style: actions held for a while, changed every
+Each episode has a style: actions held for a while, changed every
 tick, one control probed at a time, or nothing at all, because a world that never saw an idle player drifts. A policy
 of the user's own (`--policy MODULE:FUNCTION`) plays a part of the episodes, with random bursts.
 """
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 from ....runtime.core import NextframeError
 from .clips import Clips, Resizer, as_clips, save_shard
 from .controls import Controls, controls_of, one_sided
+from .game import Game, inside, open_game, search_working_folder
 
 SHARD_FRAMES = 512
 EPISODE_FRAMES = 400
@@ -41,7 +43,7 @@ Policy: TypeAlias = Callable[[Any, np.random.Generator], Any]
 class EnvSpec:
     """`repeat`: environment steps per tick. `seeds`: how many different episodes the environment starts from, 0 for no
     end; few make a closed world that can be learned by heart. `policy`: MODULE:FUNCTION, or nothing. `skip`: ticks at
-    the start of each episode that are played and not kept."""
+    the start of each episode that are played and not kept. `picture`: see `game.Game`."""
 
     env_id: str
     height_px: int
@@ -51,67 +53,39 @@ class EnvSpec:
     policy: str = ""
     skip: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    picture: str = ""
 
 
 @dataclass(frozen=True)
 class EnvFacts:
-    """What an environment says of itself. `height_px`, `width_px`: of its own pictures."""
+    """What an environment says of itself. `height_px`, `width_px`: of its own pictures. `takes_seeds`: an episode can
+    be asked for again."""
 
     controls: Controls
     render_hz: float
     height_px: int
     width_px: int
+    takes_seeds: bool = True
 
 
-def open_env(spec_id: str, options: Mapping[str, Any]) -> Any:
+def open_env(spec_id: str, options: Mapping[str, Any], picture: str = "") -> Game:
     """A Gymnasium environment that can be drawn. NextframeError says what is missing."""
+    return open_game(spec_id, options, picture)
+
+
+def facts_of(env_id: str, options: Mapping[str, Any], picture: str = "") -> EnvFacts:
+    """Look at the environment: its controls, its picture, and whether a first step can be played."""
+    game = open_env(env_id, options, picture)
     try:
-        import gymnasium
-    except ImportError as error:
-        raise NextframeError("training from an environment needs Gymnasium: pip install 'nextframe[train]'") from error
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    search_working_folder()
-    try:
-        return gymnasium.make(spec_id, render_mode="rgb_array", **options)
-    except (gymnasium.error.Error, ImportError, TypeError) as error:
-        raise NextframeError(f"--env {spec_id}: expected an environment that can be made: {error}") from error
-
-
-def search_working_folder() -> None:
-    """A game or player of the user's own lies where the command is given; an installed command does not look there."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-
-
-def picture(env: Any, observation: Any) -> NDArray[np.uint8]:
-    """The observation where it is a picture, else what the environment draws."""
-    if is_picture(observation):
-        return np.asarray(observation)
-    frame = env.render()
-    if not isinstance(frame, np.ndarray) or frame.ndim != 3:
-        raise NextframeError(f"expected env.render() to give a picture, got {type(frame).__name__}; use rgb_array")
-    return frame
-
-
-def is_picture(observation: Any) -> bool:
-    shape = getattr(observation, "shape", ())
-    flat, coloured = len(shape) == 2, len(shape) == 3 and shape[-1:] in {(1,), (3,)}
-    return bool(getattr(observation, "dtype", None) == np.uint8 and (flat or coloured))
-
-
-def facts_of(env_id: str, options: Mapping[str, Any]) -> EnvFacts:
-    env = open_env(env_id, options)
-    try:
-        inner = env.unwrapped
+        inner = game.unwrapped
         said = getattr(inner, "get_action_meanings", None)
         meanings = list(said()) if callable(said) else list(getattr(inner, "action_names", ()))
-        controls = controls_of(env.action_space, env_id, meanings)
-        observation, _ = env.reset(seed=0)
-        height_px, width_px = picture(env, observation).shape[:2]
-        return EnvFacts(controls, float(env.metadata.get("render_fps") or 20), height_px, width_px)
+        controls = controls_of(game.action_space, env_id, meanings)
+        height_px, width_px = game.picture(game.reset(seed=0)).shape[:2]
+        game.picture(game.step(controls.environment_action(np.zeros(controls.condition_dim, np.float32)))[0])
+        return EnvFacts(controls, game.render_hz, height_px, width_px, game.takes_seeds)
     finally:
-        env.close()
+        game.close()
 
 
 def repeat_for(render_hz: float) -> int:
@@ -149,14 +123,13 @@ class Explorer:
     def _draw(self) -> NDArray[np.float32]:
         controls, rng = self._controls, self._rng
         if self._style == "idle":
-            return np.zeros(controls.condition_dim, np.float32)
+            return controls.possible(np.zeros(controls.condition_dim, np.float32))
         if controls.kind == "box":
             values = [self._axis(low, high) for low, high in zip(controls.low, controls.high, strict=True)]
             if self._style == "probe":
                 chosen = int(rng.integers(len(values)))
                 values = [value if at == chosen else 0.0 for at, value in enumerate(values)]
-            held = np.array(values, np.float32)
-            return controls.condition(controls.environment_action(held))
+            return controls.possible(np.array(values, np.float32))
         if controls.kind == "binary":
             return (rng.random(controls.condition_dim) > 0.5 + 0.5 * self._rest).astype(np.float32)
         mixed = [0.5 * taste + 0.5 / len(taste) for taste in self._taste]
@@ -175,44 +148,42 @@ def load_policy(name: str) -> Policy:
     """`MODULE:FUNCTION`; the working folder is searched too."""
     module_name, colon, function_name = name.partition(":")
     search_working_folder()
-    try:
+    with inside(name, f"import {module_name}", "--policy"):
         found = getattr(importlib.import_module(module_name), function_name, None) if colon else None
-    except ImportError as error:
-        raise NextframeError(f"--policy {name}: expected a module that can be imported: {error}") from error
     if not callable(found):
         raise NextframeError(f"--policy {name}: expected MODULE:FUNCTION, called with (observation, rng)")
     policy: Policy = found
     return policy
 
 
-def episode(env: Any, spec: EnvSpec, controls: Controls, number: int, most: int) -> dict[str, list[Any]]:
+def episode(env: Game, spec: EnvSpec, controls: Controls, number: int, most: int) -> dict[str, list[Any]]:
     """One episode of at most so many frames. The action of a tick is held for `repeat` environment steps."""
     rng = np.random.default_rng([77, number])
     resize, explorer = Resizer(spec.height_px, spec.width_px), Explorer(controls, rng)
     policy = load_policy(spec.policy) if spec.policy and rng.random() < POLICY_SHARE else None
-    observation, _ = env.reset(seed=number % spec.seeds if spec.seeds else number)
-    frames = [resize(picture(env, observation))]
+    observation = env.reset(seed=number % spec.seeds if spec.seeds else number)
+    frames = [resize(env.picture(observation))]
     conditions = [np.zeros(controls.condition_dim, np.float32)]
     burst, over = 0, False
     while len(frames) < most + spec.skip and not over:
         if burst == 0 and policy is not None and rng.random() < BURST:
             burst = int(rng.integers(4, 16))
         if policy is not None and burst == 0:
-            condition = controls.condition(policy(observation, rng))
+            with inside(spec.policy, f"step {len(frames)} of an episode", "--policy"):
+                condition = controls.condition(policy(observation, rng))
         else:
             condition, burst = explorer.next(), max(0, burst - 1)
         action = controls.environment_action(condition)
         for _ in range(spec.repeat):
-            observation, _, terminated, truncated, _ = env.step(action)
-            over = bool(terminated or truncated)
+            observation, over = env.step(action)
             if over:
                 break
-        frames.append(resize(picture(env, observation)))
+        frames.append(resize(env.picture(observation)))
         conditions.append(condition)
     return {"frames": frames[spec.skip :], "conditions": conditions[spec.skip :]}
 
 
-def shard(env: Any, spec: EnvSpec, controls: Controls, number: int) -> Clips:
+def shard(env: Game, spec: EnvSpec, controls: Controls, number: int) -> Clips:
     """About `SHARD_FRAMES` frames: whole episodes, numbered so that no two shards share one."""
     episodes: list[dict[str, list[Any]]] = []
     count = 0
@@ -226,12 +197,11 @@ def shard(env: Any, spec: EnvSpec, controls: Controls, number: int) -> Clips:
 
 # --- processes ----------------------------------------------------------------------------------------------------
 
-_env: Any = None
+_env: Game | None = None
 
 
-def _begin(spec: EnvSpec, parent: int, path: list[str]) -> None:
+def _begin(parent: int, path: list[str]) -> None:
     """A worker's start. It ends when its parent is gone, also by SIGKILL."""
-    global _env  # noqa: PLW0603 - one environment per worker process
     sys.path[:] = path
 
     def watch() -> None:
@@ -240,10 +210,11 @@ def _begin(spec: EnvSpec, parent: int, path: list[str]) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-    _env = open_env(spec.env_id, spec.options)
 
 
 def _work(spec: EnvSpec, controls: Controls, number: int, folder: str) -> int:
+    global _env  # noqa: PLW0603 - one environment per worker process
+    _env = _env or open_env(spec.env_id, spec.options, spec.picture)  # here, so that a refusal reaches the parent
     clips = shard(_env, spec, controls, number)
     save_shard(Path(folder) / f"shard-{number:05d}.npz", clips)
     return len(clips)
@@ -255,7 +226,7 @@ def collect(
     """Make the shards that are not there yet; yields frames as they come. Ends early once `until()` says so."""
     missing = [n for n in range(shards) if not (folder / f"shard-{n:05d}.npz").is_file()]
     if workers <= 1:
-        env = open_env(spec.env_id, spec.options)
+        env = open_env(spec.env_id, spec.options, spec.picture)
         try:
             for number in missing:
                 clips = shard(env, spec, controls, number)
@@ -275,7 +246,7 @@ def _collect_many(  # noqa: PLR0917 - as `collect`
     here = str(Path.cwd())
     path = sys.path if here in sys.path else [here, *sys.path]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (spec, os.getpid(), path)) as pool:
+    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(), path)) as pool:
         waiting: set[Future[int]] = set()
         while missing or waiting:
             while missing and len(waiting) < workers and not until():
@@ -284,4 +255,10 @@ def _collect_many(  # noqa: PLR0917 - as `collect`
                 return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                yield future.result()
+                try:
+                    yield future.result()
+                except BrokenProcessPool as error:
+                    raise NextframeError(
+                        f"--env {spec.env_id}: expected the game to end by itself, but it took a worker process down "
+                        "with it (a crash in native code, or out of memory); try it with --workers 1"
+                    ) from error

@@ -23,7 +23,8 @@ from .explore import SHARD_FRAMES, EnvSpec, collect, facts_of, load_policy, repe
 @dataclass(frozen=True)
 class SourceOptions:
     """Exactly one of `env`, `videos` (with `actions`) and `recordings`. `size`: WIDTHxHEIGHT. `repeat`: see there.
-    `tick_hz`: how fast the world is to be played, if not as fast as the source."""
+    `tick_hz`: how fast the world is to be played, if not as fast as the source. `picture`: of `env`, its render()
+    unless this says observation. `action_lag`: by how many frames the rows of the table of videos come late."""
 
     env: str | None = None
     videos: Path | None = None
@@ -36,6 +37,8 @@ class SourceOptions:
     policy: str = ""
     skip: int = 0
     tick_hz: int | None = None
+    picture: str | None = None
+    action_lag: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,16 @@ def open_source(options: SourceOptions) -> Opened:
 def _environment(options: SourceOptions, env_id: str) -> Opened:
     if options.policy:
         load_policy(options.policy)
-    facts = facts_of(env_id, options.env_options)
+    facts = facts_of(env_id, options.env_options, options.picture or "")
+    if options.env_seeds and not facts.takes_seeds:
+        raise NextframeError(
+            f"--env-seeds {options.env_seeds}: expected a game whose reset takes a seed, {env_id} takes none; "
+            "leave it out"
+        )
     height, width = parse_size(options.size, facts.height_px, facts.width_px)
     repeat = options.repeat or repeat_for(facts.render_hz)
     spec = EnvSpec(env_id, height, width, repeat, options.env_seeds, options.policy, options.skip,
-                   dict(options.env_options))  # fmt: skip
+                   dict(options.env_options), options.picture or "")  # fmt: skip
 
     def make(folder: Path, frames: int, seconds: float, workers: int) -> Iterator[int]:
         end_s, shards = time.monotonic() + seconds, max(1, -(-frames // SHARD_FRAMES))
