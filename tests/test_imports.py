@@ -113,7 +113,6 @@ LAB = "tools.lab"
 NEVER_BEHIND_THE_LOOP = ("torch", "moderngl", "glcontext", "pygame")
 TO_MEND: set[tuple[str, str]] = {
     ("model.memory", "model.dynamics"),
-    ("model.stages.process", "model.stages"),
     ("runtime.tick", "runtime.loop"),
     ("worlds.circuit.evaluation", "worlds.circuit.recipe"),
     ("worlds.drive.evaluation", "worlds.drive.recipe"),

@@ -1,11 +1,15 @@
-"""Which device to compute on when nobody says, and small constants that stay there."""
+"""Which device to compute on when none is named, its instruction set, and small constants that stay there."""
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+HELD_DOWN_BY = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
+"""Environment variables by which torch, MKL and oneDNN use a smaller instruction set than the CPU has."""
 
 
 def best_device() -> str:
@@ -15,8 +19,15 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def instruction_set() -> str:
+    """Of the CPU, as torch uses it, and what the environment holds it and its libraries down to. Bits are equal only
+    where this is: `AVX512`, or `AVX2, ATEN_CPU_CAPABILITY=avx2, MKL_ENABLE_INSTRUCTIONS=AVX2`."""
+    held = [f"{name}={os.environ[name]}" for name in HELD_DOWN_BY if name in os.environ]
+    return ", ".join([torch.backends.cpu.get_cpu_capability(), *held])
+
+
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """`values` as float32, made once per device and then kept: nobody may write to it.
+    """`values` as float32, made once per device and then kept: it must not be written to.
 
     Making it anew would copy from the host each time, which takes a moment and is forbidden while a graph is captured.
     """

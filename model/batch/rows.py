@@ -3,8 +3,9 @@
 In one pass some rows denoise, each at its own noise level, while others commit: the layers are the same, only the
 tokens that enter, the adaLN numbers and what is done with the outcome differ. Rows without work are computed along with
 the rest and thrown away, so that every pass has the same shapes: a matrix product may round otherwise at another size,
-and a row must not depend on who is beside it. Owns the sessions' state; knows no clock and does not decide who moves.
-Iteration-level scheduling of unlike rows is from Orca (Yu et al., OSDI 2022).
+and a row must not depend on what the other rows hold. Two rows of one product may be rounded unlike each other too (the
+last ones beside a kernel's tiles), so a session is compared with itself in the same row only. Iteration-level
+scheduling of unlike rows is from Orca (Yu et al., OSDI 2022).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ..base import rng
 from ..dynamics.slots import Block, Dynamics, DynamicsConfig, Known
@@ -43,8 +44,8 @@ class Phase(Enum):
 class Session:
     """One session in a block: a memory, the last two latents, a tick. `SessionBatch.join` makes it.
 
-    Per tick `start`, shared passes until the phase is DONE, `latent`, `commit`, one more shared pass. The same numbers
-    as the session alone. Whatever does not fit the phase raises SessionError.
+    Per tick `start`, shared passes until the phase is DONE, `latent`, `commit`, one more shared pass. The same bits as
+    the session alone in the same `row`. Whatever does not fit the phase raises SessionError.
     """
 
     def __init__(self, block: RowBlock, row: int, seed: int) -> None:
@@ -106,7 +107,7 @@ class Session:
         self.phase = Phase.COMMITTING
 
     def leave(self) -> None:
-        """Give the row back; the session is worth nothing afterwards."""
+        """Give the row back; the session is of no use afterwards."""
         self._expect(*(phase for phase in Phase if phase is not Phase.LEFT))
         self.phase = Phase.LEFT
         self._block.sessions[self.row] = None
@@ -293,9 +294,9 @@ class RowBlock:
 
 
 def attend_alike(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """Attention written out, `(rows, heads, n, head_dim)`: equal rows give equal bits, whichever thread has them.
+    """Attention written out, `(rows, heads, n, head_dim)`: a row's bits do not depend on the thread that computes it.
 
-    The fused kernel of the CPU rounds by thread, so that the same session in another row was another session.
+    In the fused kernel of the CPU they do: with several threads equal rows came out unlike each other.
     """
     scores = torch.matmul(query * query.shape[-1] ** -0.5, keys.transpose(-1, -2)).add_(mask)
     return torch.matmul(scores.softmax(-1), values)

@@ -1,7 +1,7 @@
-"""Many sessions in one generator: they join and leave when they like, and share the passes of the network.
+"""Many sessions in one generator: they join and leave at any time and share the passes of the network.
 
-Owns the blocks of rows and who sits where. Knows no clock: who drives it decides which sessions start a tick, when a
-tick is cut, and when a shared pass is made. docs/sessions.md says what is equal to what, and what it gains.
+Blocks of rows, and which session has which row. The caller decides which sessions start a tick, when a tick is cut, and
+when a shared pass is made. docs/sessions.md says what is equal to what, and what it gains.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ..dynamics.slots import Dynamics
 from ..memory.rolling import MemorySpec
@@ -20,9 +20,11 @@ from ..tokenizers.scenes.still import SlotTokenizer
 from .rows import Phase, RowBlock, Session, SessionError
 
 BLOCK_ROWS = 8
-"""Rows that are always computed together. The bits of a session may depend on this number and on nothing else."""
+"""Rows that are always computed together. The bits of a session depend on this number, on its own row in the block, on
+the number of threads and on the instruction set; never on the sessions in the other rows."""
 ROW_STEP = 4
-"""Blocks are multiples of this: with 5 rows a product's last rows were seen to round unlike its first ones."""
+"""Blocks are multiples of this: with 5 rows a product's last rows were seen to round unlike its first ones. On some
+CPUs they do so at any size (MKL with AVX2: the last two of 8), so this makes fewer rows differ and promises nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,16 @@ class SessionBatch:
 
     # --- joining --------------------------------------------------------------------------------------------------
 
-    def join(self, seed: int, latents: Tensor, conditions: Tensor, *, wait: bool = True) -> Session:
+    def join(
+        self, seed: int, latents: Tensor, conditions: Tensor, *, wait: bool = True, row: int | None = None
+    ) -> Session:
         """A new session from a short true past, `(time, latent_dim)` and `(time, condition_dim)`.
 
         With `wait` it is ready on return, and the others have not moved. Without, its past is committed by the coming
-        shared passes, beside the others' ticks. Raises SessionError if there is no free row.
+        shared passes, beside the others' ticks. `row`: of its block, `Session.row`; the same session in the same row
+        is the same bit for bit. Raises SessionError if no such row is free.
         """
-        session = self._take_row(seed)
+        session = self._take_row(seed, row)
         try:
             session.begin(seed, latents, conditions)
         except SessionError:
@@ -89,9 +94,10 @@ class SessionBatch:
             self._forward_alone(session)
         return session
 
-    def join_snapshot(self, seed: int, snapshot: dict[str, Any]) -> Session:
-        """A new session from a snapshot, of a `Session` or of a `Generator` with one row: no pass is needed."""
-        session = self._take_row(seed)
+    def join_snapshot(self, seed: int, snapshot: dict[str, Any], *, row: int | None = None) -> Session:
+        """A new session from a snapshot, of a `Session` or of a `Generator` with one row: no pass is needed. `row` and
+        errors: see `join`."""
+        session = self._take_row(seed, row)
         try:
             session.restore(snapshot)
         except (ValueError, AssertionError):
@@ -99,13 +105,18 @@ class SessionBatch:
             raise
         return session
 
-    def _take_row(self, seed: int) -> Session:
+    def _take_row(self, seed: int, wanted: int | None) -> Session:
         """The first free row: few blocks are then at work, and those are full."""
         for block in self._blocks:
             for row, session in enumerate(block.sessions):
-                if session is None:
+                if session is None and wanted in {None, row}:
                     return block.join(row, seed)
-        raise SessionError(f"session batch: expected a free row, got {self.rows} sessions in {self.rows} rows")
+        if wanted is None:
+            raise SessionError(f"session batch: expected a free row, got {self.rows} sessions in {self.rows} rows")
+        raise SessionError(
+            f"session batch: expected row {wanted} to be free in a block of {self.block_rows} rows, got none of "
+            f"{len(self._blocks)}; leave the row out to take any"
+        )
 
     def _forward_alone(self, session: Session) -> None:
         block = next(block for block in self._blocks if session in block.sessions)

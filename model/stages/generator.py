@@ -7,7 +7,7 @@ next. A pass brings its gates along, so a stage keeps nothing between messages b
 More sessions over the same processes: `nextframe.model.stages.sessions`.
 
 When a stage process is gone every call raises `StageFault`. `restart` then makes all of them anew with an empty memory,
-and `restore` brings a session back. Who keeps snapshots, and for whom, is `nextframe.runtime.session.supervisor`.
+and `restore` brings a session back. `nextframe.runtime.session.supervisor` keeps the snapshots.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from ..memory.rolling import MemorySpec, RollingKVMemory
 from ..memory.slot_table import EMPTY
 from .kinds import AnyTokenizer
 from .layout import StageLayout
-from .link import Command
 from .network import Opened, StageLayers, load_blocks, load_front, table_numbers
 from .process.hosts import LaunchedProcesses
+from .process.link import Command
 from .process.processes import StageFault, StageLimits, StageProcesses, StageStartError
 from .ring import FRONT, StageRing, StageWeights
 
@@ -134,7 +134,7 @@ class StagedGenerator(RollingGenerator):
         try:
             self.ring.start(rows, window, tokenizer, sessions)
         except (StageFault, StageStartError):
-            self.close()  # nobody else will have anything to close
+            self.close()  # the caller never gets anything to close
             raise
 
     def beside(self, session: int) -> StagedGenerator:

@@ -1,6 +1,6 @@
 """The networks that stages are made of, by name, and their sizes as they travel: in one JSON line to a new process.
 
-Owns which tokenizers there are to decode with and how a config comes back from plain lists. Loads no weights.
+Which tokenizers there are to decode with, and how a config comes back from plain lists. Loads no weights.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Which stage runs where: layer intervals and the decoder, placed on devices, as text and as a checked value.
 
-Owns the notation and the balanced split. Knows no network, no process and no transport.
-
     denoise:0-3@cpu:0, denoise:3-6@cpu:1, decode@cpu:1
 
 The grammar is written down once, in docs/stages.md. One process per device name, in order of first appearance; a

@@ -1,7 +1,7 @@
 """The share of the networks that one stage process holds: its layers with their memory, its part of the weights.
 
-Owns which tensors of a checkpoint belong to whom, reads only those, and counts what it read. A layer's arithmetic is
-the generator's own (`nextframe.model.generator.ticks.through_block`). Knows no process and no transport.
+Only the tensors of a checkpoint that belong to the stage are read, and what is read is counted. A layer's arithmetic is
+the generator's own (`nextframe.model.generator.ticks.through_block`).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class StageLayers:
         return self._past
 
     def forget_past(self) -> None:
-        """The memory was changed by somebody else."""
+        """The memory was changed from outside."""
         self._past = None
 
     @torch.inference_mode()

@@ -1,8 +1,7 @@
-"""The front's end of a group of stage processes: starts them, sends messages round, tells who failed.
+"""The front's end of a group of stage processes: starts them, sends messages round, tells which failed.
 
-Owns the group, the lock on it and what is under way. Passes leave in any order and come back in the same; a commit does
-not come back, since messages keep their order and nobody need wait for it. A session is a number here. Knows no memory
-and no tick.
+Passes leave in any order and come back in the same; a commit does not come back, since messages keep their order and
+nothing has to wait for it. A session is a number here.
 """
 
 from __future__ import annotations
@@ -23,13 +22,15 @@ from torch import Tensor
 from ..dynamics.slots import DynamicsConfig
 from .kinds import AnyTokenizer, kind_of
 from .layout import StageLayout
-from .link import BULK, Command, Header, Link, LinkError, Message, UnderWay, host_store, join
 from .process.carrier import Carrier, Errand
 from .process.hosts import LaunchedProcesses, launched, meeting
+from .process.link import BULK, Command, Header, Link, LinkError, Message, UnderWay, host_store, join
 from .process.processes import StageFault, StageLimits, StageProcesses
 from .process.spec import StageSpec
 
 FRONT = 0
+WORKER = "nextframe.model.stages.worker"
+"""What the fork server loads, and each of its children runs."""
 T = TypeVar("T")
 
 
@@ -61,7 +62,9 @@ class StageRing:
     def __init__(self, config: DynamicsConfig, layout: StageLayout, weights: StageWeights, limits: StageLimits) -> None:
         self._config, self._layout, self._weights = config, layout, weights
         self._launch = launched()
-        self.processes = StageProcesses(limits) if self._launch is None else LaunchedProcesses(self._launch, limits)
+        self.processes = (
+            StageProcesses(WORKER, limits) if self._launch is None else LaunchedProcesses(self._launch, limits)
+        )
         self._link: Link | None = None
         self._carrier: Carrier | None = None
         self._waiter: Carrier | None = None
@@ -152,8 +155,8 @@ class StageRing:
             return flight.answer.to(flight.device, copy=True)
 
     def depart_picture(self, latent: Tensor, shape: tuple[int, ...], session: int = 0) -> None:
-        """A latent is sent to whoever decodes; its frames, uint8 of this shape, come back by `arrive_picture`. Somebody
-        else waits for them, so it is known when they are there."""
+        """A latent is sent to the process that decodes; its frames, uint8 of this shape, come back by `arrive_picture`.
+        Another thread waits for them, so it is known when they are there."""
         decoder = self._layout.decode
         assert decoder != FRONT, "the front decodes itself"
         with self._lock:
@@ -180,8 +183,8 @@ class StageRing:
             return flight.answer.to(flight.device, copy=True)
 
     def _off(self, flight: _Flight, command: Command, session: int, answer: Callable[[Link], UnderWay] | None) -> None:
-        """Away with it. Its answer is asked for before: whoever sends to somebody who has not asked has to wait, and a
-        ring of those who wait for each other stands still."""
+        """Send it. Its answer is asked for before: a send waits until its receiver has asked, and a ring of processes
+        that wait for each other stands still."""
         flight.message.header = self._header(command, 0, session)
         self.bytes_sent += flight.message.whole.nbytes
         to = self._first_to_hear(command)[0]
@@ -194,7 +197,7 @@ class StageRing:
         self._guarded(begin, here=True)
 
     def drop_all(self) -> None:
-        """What is under way is waited for, so that nobody gets another's answer, and forgotten."""
+        """What is under way is waited for, so that no pass gets another's answer, and forgotten."""
         with self._lock:
             while self._under_way:
                 self.arrive()

@@ -1,7 +1,4 @@
-"""What a stage process does: loads its share of the networks and answers the messages of the ring.
-
-Owns the answer to each command. Knows no process but its own, no world, no clock and no deadline.
-"""
+"""What a stage process does: loads its share of the networks and answers the messages of the ring."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ from ..base.checkpoint import CheckpointError, fill_exactly
 from ..memory.rolling import RollingKVMemory
 from .kinds import AnyTokenizer, dynamics_config, new_tokenizer
 from .layout import Interval
-from .link import Command, Link, LinkError, Message, join
 from .network import StageLayers, lane_from, load_blocks, read_tensors, rotary_of, table_shape
+from .process.link import Command, Link, LinkError, Message, join
 from .process.spec import BAD_START, ERROR, PEER_LOST, READY, StageSpec
 
 
 def run_stage(spec: StageSpec, meet: Callable[[], Any], *, tell: Callable[[str, str], None], local: bool = True) -> int:
     """Load, join and serve; the exit code. `meet`: the store where the group meets. `tell`: a word of
-    `nextframe.model.stages.process.spec` and what goes with it, for whoever started this."""
+    `nextframe.model.stages.process.spec` and what goes with it, for the process that started this one."""
     torch.set_num_threads(spec.threads)
     try:
         stage = Stage(spec)
@@ -75,7 +72,7 @@ class Stage:
         return self._layers[session]
 
     def serve(self, link: Link) -> None:
-        """Until told to stop. Raises LinkError when somebody is gone."""
+        """Until told to stop. Raises LinkError when another process is gone."""
         message = Message(self.config, self.spec.rows, link.device)
         answers = {
             Command.RESET: self._reset, Command.NEW_EPOCH: self._new_epoch, Command.RESTORE: self._restore,

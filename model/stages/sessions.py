@@ -3,7 +3,7 @@
 A denoise step needs the outcome of the step before, so one session keeps one stage at work. Here the front sends a pass
 of one session off and goes on with another's; passes come back in the order in which they left. A tick sees all commits
 of its own session before it and nothing else, so each session has the bits of playing alone, and none is shown anything
-stale. Owns who is served when. Knows no clock: `ask` decides when a session ticks, and with what input.
+stale. `ask` decides when a session ticks, and with what input.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class StagedSession:
         return self.generator.checksum()
 
     def leave(self) -> None:
-        """Give the place back; the session is worth nothing afterwards."""
+        """Give the place back; the session is of no use afterwards."""
         self._owner.take_back(self)
 
 
@@ -143,8 +143,8 @@ class StagedSessions:
         be decoded elsewhere when its next tick begins: with 1 even a single session is decoded beside its own
         denoising, at the rate of the longer of the two, and its input is read before the picture before is seen.
 
-        No more ticks are under way at once than keep the stages at work (`at_once`): whoever waits for that has not
-        been asked yet, so nobody's input grows old in a queue.
+        No more ticks are under way at once than keep the stages at work (`at_once`): a session that waits for that has
+        not been asked yet, so no input grows old in a queue.
 
         If `ask` or `show` raises, or a request does not fit, the ticks under way are dropped, and pictures under way
         are not shown; a session's `tick` and its state are those of its last commit.
@@ -199,7 +199,7 @@ class _Course:
         return True
 
     def _decoded(self) -> StagedSession | None:
-        """Whose picture is there; the first to be waited for if there is nothing else to do."""
+        """A session whose picture is there; the first to be waited for if there is nothing else to do."""
         busy = self._waiting or self._ready or self._under_way
         there = (one for one in self._undecoded if not busy or self._ring.picture_is_there(one.number))
         return next(there, None)

@@ -17,6 +17,7 @@ MEANINGS = {
     "rng": "the noise is another one, so pictures differ from the first tick",
     "device": "kernels differ: sums round differently",
     "cpu": "another processor may choose other kernels: sums may round differently",
+    "instructions": "another instruction set has other kernels: sums may round differently",
     "gpu": "another graphics processor may choose other kernels: sums may round differently",
     "threads": "sums may round differently",
     "compile": "fused operations round differently",
@@ -26,7 +27,7 @@ MEANINGS = {
     "python": "expected to change nothing",
 }
 """By key of the environment, the strongest first. Keys that are not here say nothing about a playback."""
-SAME_MODEL = ("rng", "device", "cpu", "gpu", "threads", "compile", "torch", "cuda")
+SAME_MODEL = ("rng", "device", "cpu", "instructions", "gpu", "threads", "compile", "torch", "cuda")
 """R1: what sums depend on. Where these agree, the same bits are expected."""
 FOR_NETWORKS_ONLY = ("cpu", "platform", "python")
 """A world without a network computes with exactly rounded operations: these change nothing in it."""

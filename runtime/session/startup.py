@@ -169,10 +169,12 @@ def prepare_torch(threads: int | None = None) -> dict[str, str | int]:
     import torch
 
     from ...model.base import rng
+    from ...model.base.devices import instruction_set
 
     torch.set_num_threads(threads or default_threads())
     return {
         "torch": str(torch.__version__), "threads": torch.get_num_threads(), "compile": "off", "rng": rng.NAME,
+        "instructions": instruction_set(),
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A world whose workers may die: it is brought back, and the tick that was lost is made again, bit for bit.
 
 Owns the way back (a snapshot now and then, and what was done since), the count of faults, and when to give up. Knows
-no process and no network: what a fault looks like and how to restart is told. Whoever calls the world sees a tick that
+no process and no network: what a fault looks like and how to restart is told. A caller of the world sees a tick that
 takes long, nothing else; the last picture stays on the screen meanwhile, and how many it was held for is counted.
 """
 
@@ -244,7 +244,7 @@ class SupervisedWorld(ForwardingWorld):
 
 
 def _stepwise(world: World) -> Any:
-    """Its `start` is asked for where there is one; a world without is a mistake of whoever asks."""
+    """Its `start` is asked for where there is one; a world without is a mistake of the caller."""
     return world
 
 

@@ -1,7 +1,7 @@
 """A thread that waits for messages in the front's place, and can be left behind.
 
 gloo was seen to wait for ever in a send that began while its peer died, after every process of the group had ended, and
-nothing can call it back. So whoever must not wait for ever lets this thread do the waiting. Knows no messages.
+nothing can call it back. A caller that must not wait for ever lets this thread do the waiting.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-from ..link import LinkError
+from .link import LinkError
 
 LOOK_S = 0.05
 GRACE_S = 0.5

@@ -1,9 +1,9 @@
 """Stage processes that a launcher has started, on one host or several: they meet as `env://` says.
 
-Owns how such a process learns which stage it is, and what the front knows of the others. torchrun sets `RANK`,
-`WORLD_SIZE`, `LOCAL_RANK`, `MASTER_ADDR` and `MASTER_PORT` (torch.distributed, environment variable initialization);
-whoever sets them by hand is a launcher too. Nobody here can start a process again on another host: a fault ends the
-session, and the launcher ends the processes.
+How such a process learns which stage it is, and what the front knows of the others. torchrun sets `RANK`, `WORLD_SIZE`,
+`LOCAL_RANK`, `MASTER_ADDR` and `MASTER_PORT` (torch.distributed, environment variable initialization); any program that
+sets them is a launcher. A process on another host cannot be started again from here: a fault ends the session, and the
+launcher ends the processes.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from torch import distributed
 
-from ..serve import run_stage
 from .processes import StageFault, StageLimits, StageStartError
-from .spec import ERROR, READY, StageSpec, spec_from
+from .spec import ERROR, StageSpec
 
 MEET_S = 300.0
 NOTHING_TO_DO = b"\n"
@@ -103,7 +102,7 @@ class LaunchedProcesses:
         return self.fault
 
     def waiting(self, since_ns: int | None) -> None:
-        """Nobody watches: the link has its own patience."""
+        """Nothing watches: the link has its own patience."""
 
     def end(self) -> None:
         """Nothing that could be ended from here; a stage ends when it is told to or its link breaks."""
@@ -112,26 +111,8 @@ class LaunchedProcesses:
         self.end()
 
 
-def serve_launched(launch: Launch) -> int:
-    """What a launched process other than the front does: wait to be told its stage, be it. The exit code."""
-    store, key = meeting(), f"stage/{launch.rank}"
-    store.wait([key], timedelta(seconds=MEET_S))
-    line = store.get(key)
-    if line == NOTHING_TO_DO:
-        return 0
-    spec = spec_from(line)
-    if spec.devices[launch.rank].startswith("cuda"):
-        spec = replace(spec, own_device=f"cuda:{launch.local_rank}")
-
-    def tell(word: str, text: str) -> None:
-        if word in {READY, ERROR}:
-            store.set(f"loaded/{launch.rank}", f"{word} {text}")
-
-    return run_stage(spec, meeting, tell=tell, local=False)
-
-
 def dismiss(launch: Launch) -> None:
-    """By the front at its end: whoever was given no stage may go."""
+    """By the front at its end: processes that were given no stage may go."""
     store = meeting()
     for rank in range(1, launch.processes):
         if not store.check([f"stage/{rank}"]):

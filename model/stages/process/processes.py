@@ -1,7 +1,7 @@
 """The stage processes of one session: started, watched, ended.
 
-Owns the group of processes, reads their heartbeats, and ends all of them when one is dead or
-silent: a broken group cannot be mended, and ending it is what wakes a front that waits for a message. Knows no network.
+Their heartbeats are read, and all of them are ended when one is dead or silent: a broken group cannot be mended, and
+ending it is what wakes a front that waits for a message.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
-from .nursery import Born, Nursery, NurseryError, last_line
+from .fork_server import ForkedProcess, ForkServer, ForkServerError, last_line
 from .spec import BAD_START, BEAT_S, ERROR, PEER_LOST, READY, StageSpec
 
 DIED, HUNG, STUCK = "died", "hung", "stuck"
@@ -50,7 +50,7 @@ class StageStartError(Exception):
 @dataclass
 class _Worker:
     spec: StageSpec
-    process: Born
+    process: ForkedProcess
     heard: bytes = b""
     heard_ns: int = 0
     opened: dict[str, Any] | None = None
@@ -63,11 +63,12 @@ class StageProcesses:
     """`start`, then `check` whenever something went wrong, `waiting` around anything that may wait for them, `end` for
     another start, `close`.
 
-    All of them end with this process, however it ends.
+    `worker`: the module whose `main` each of them runs. All of them end with this process, however it ends.
     """
 
+    worker: InitVar[str]
     limits: StageLimits = StageLimits()
-    nursery: Nursery = field(default_factory=Nursery)
+    fork_server: ForkServer = field(init=False)
     _workers: list[_Worker] = field(default_factory=list)
     _thread: threading.Thread | None = None
     _ready: threading.Event = field(default_factory=threading.Event)
@@ -77,9 +78,12 @@ class StageProcesses:
     _start_error: BaseException | None = None
     _waiting_since_ns: int | None = None
 
+    def __post_init__(self, worker: str) -> None:
+        self.fork_server = ForkServer(worker)
+
     @property
     def pids(self) -> list[int]:
-        """Of the stage processes in the order of their stages; neither the front's own nor that of their mother."""
+        """Of the stage processes in the order of their stages; neither the front's own nor the fork server's."""
         return [worker.process.pid for worker in self._workers]
 
     @property
@@ -109,7 +113,7 @@ class StageProcesses:
         said = [worker.error for worker in self._workers if worker.error]
         if said:
             return StageStartError(said[0])
-        if self._fault is not None:  # killed by somebody, not unable
+        if self._fault is not None:  # killed from outside, not unable
             return self._fault
         if self._start_error is not None:
             return StageStartError(f"stage processes could not be started: {self._start_error}")
@@ -131,9 +135,9 @@ class StageProcesses:
         self._waiting_since_ns = since_ns
 
     def close(self) -> None:
-        """All of them, their mother and the thread she came from."""
+        """All of them, and the fork server."""
         self.end()
-        self.nursery.close()
+        self.fork_server.close()
 
     def end(self) -> None:
         """End the group, those that are stopped too, and wait until they are gone. `start` makes a new one."""
@@ -149,14 +153,14 @@ class StageProcesses:
         try:
             self._workers = []
             for spec in specs:
-                born = self.nursery.take()
-                self._workers.append(_Worker(spec, born, heard_ns=time.monotonic_ns()))
-                born.stdin.write(spec.as_line())
+                forked = self.fork_server.fork()
+                self._workers.append(_Worker(spec, forked, heard_ns=time.monotonic_ns()))
+                forked.stdin.write(spec.as_line())
             with selectors.DefaultSelector() as selector:
                 for worker in self._workers:
                     selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
                 self._watch(selector)
-        except (OSError, NurseryError) as error:
+        except (OSError, ForkServerError) as error:
             self._start_error = error
         finally:
             self._end_all()
@@ -206,7 +210,7 @@ class StageProcesses:
                 worker.process.kill()
                 worker.process.wait(math.inf)
             worker.process.stdout.close()
-            worker.process.words.close()
+            worker.process.stderr.close()
 
 
 def _listen(worker: _Worker, now_ns: int) -> None:
@@ -240,4 +244,4 @@ def _last_words(worker: _Worker) -> str:
         return "it closed its output"
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
-    return f"exit code {code}: {last_line(worker.process.words)}"
+    return f"exit code {code}: {last_line(worker.process.stderr)}"

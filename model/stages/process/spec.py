@@ -1,7 +1,4 @@
-"""What a stage process is told and what it says: lines of text between it and whoever started it.
-
-Knows no torch and no process.
-"""
+"""What a stage process is told and what it says: lines of text between it and the front. Needs no torch."""
 
 from __future__ import annotations
 
@@ -60,7 +57,7 @@ _saying = threading.Lock()
 
 
 def say(text: str) -> None:
-    """One line on the output, at once and whole, whichever thread says it."""
+    """One line on the output, at once and whole, from any thread."""
     line = text.encode() + b"\n"
     with _saying:
         while line:

@@ -31,17 +31,22 @@ def join(many: MultiSession, seed: int) -> Player:
     return many.join(seed, make_bot("wander", many.info.actions, seed), steps)
 
 
-def frames_alone(seed: int, ticks: int) -> list[Frame]:
+def frames_alone(seed: int, ticks: int, row: int) -> list[Frame]:
+    """Alone in this row of the batch."""
     many = MultiSession(small_neural(), BLOCK_ROWS, {})
+    before = [join(many, seed) for _ in range(row)]
     join(many, seed)
+    for player in before:
+        many.leave(player)
     return [many.tick()[0] for _ in range(ticks)]
 
 
+@pytest.mark.bitexact
 def test_every_player_sees_the_frames_of_playing_alone() -> None:
     many, players = many_of(3)
     shown = [many.tick() for _ in range(TICKS)]
     for seed in range(len(players)):
-        for frames, expected in zip(shown, frames_alone(seed, TICKS), strict=True):
+        for frames, expected in zip(shown, frames_alone(seed, TICKS, row=seed), strict=True):
             assert np.array_equal(frames[seed], expected)
     assert not np.array_equal(shown[-1][0], shown[-1][1]), "players must differ, or this proves nothing"
 
@@ -97,6 +102,7 @@ def test_a_prompt_stays_in_force_for_the_player_who_said_it() -> None:
     assert other.prompt == before
 
 
+@pytest.mark.bitexact
 def test_players_join_leave_and_tick_when_they_like() -> None:
     many, (first, second) = many_of(2)
     many.tick([second])
@@ -105,13 +111,13 @@ def test_players_join_leave_and_tick_when_they_like() -> None:
     for _ in range(3):
         many.tick()
     assert (second.session.tick, third.session.tick) == (4, 3)
-    assert np.array_equal(second.frame, frames_alone(1, 4)[-1])
-    assert np.array_equal(third.frame, frames_alone(2, 3)[-1])
+    assert np.array_equal(second.frame, frames_alone(1, 4, row=1)[-1])
+    assert np.array_equal(third.frame, frames_alone(2, 3, row=0)[-1]), "in the row that became free"
 
 
 def test_a_full_house_and_a_step_count_without_a_rung_are_said() -> None:
     many, _ = many_of(BLOCK_ROWS)
-    with pytest.raises(NextframeError, match=r"expected a free row.*let somebody leave"):
+    with pytest.raises(NextframeError, match=r"expected a free row.*let a player leave"):
         join(many, 9)
     many.leave(many.players[0])
     with pytest.raises(NextframeError, match=r"expected denoise steps of \(1, 2, 4\), got 3"):
@@ -142,13 +148,21 @@ def test_the_demo_plays_sessions_over_processes(tmp_path: Path, capsys: pytest.C
     options = demo.parser().parse_args(["--sessions", "2", "--ticks", "3", "--stages", layout, *files])
     assert len(demo.play(options)) == 3
     assert "2 sessions over" in capsys.readouterr().out
-    assert not stage_mothers(), "the processes have ended with it"
+    assert not fork_servers(), "the processes have ended with it"
 
 
-def stage_mothers() -> list[str]:
-    """What stage processes of this one are forked from, and they end with it."""
-    listed = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(encoding="utf-8").split()
-    return [pid for pid in listed if b"stage_mother" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+def fork_servers() -> list[str]:
+    """Processes of this one that stage processes are forked from; those end with them."""
+    tasks = Path(f"/proc/{os.getpid()}/task").iterdir()
+    children = [pid for task in tasks for pid in (task / "children").read_text(encoding="utf-8").split()]
+    return [pid for pid in children if b"fork_server_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_fork_server_that_lives_is_found(tmp_path: Path) -> None:
+    """The control of the test above."""
+    with supervised_world(store_weights(tmp_path), TWO, sessions=2):
+        assert len(fork_servers()) == 1
+    assert not fork_servers()
 
 
 def measured(*arguments: str) -> dict[str, Any]:

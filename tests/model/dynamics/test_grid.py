@@ -55,6 +55,7 @@ def test_another_window_predicts_otherwise() -> None:
     assert (near_past[:, 8] - far_past[:, 8]).abs().max() > 100 * TOLERANCE
 
 
+@pytest.mark.bitexact
 def test_no_frame_sees_the_frames_after_it_nor_itself() -> None:
     latents, conditions = grid_past(8)
     changed = latents.clone()
@@ -102,6 +103,7 @@ def started(rows: int = 1) -> tuple[GridGenerator, Tensor]:
 
 
 @pytest.mark.parametrize("rung", [1, 2, 3])
+@pytest.mark.bitexact
 def test_a_job_cut_short_after_k_steps_is_exactly_rung_k(rung: int) -> None:
     generator, condition = started()
     cut = generator.start(condition, seed=3, steps=4)
@@ -116,6 +118,7 @@ def test_rungs_and_seeds_differ() -> None:
     assert all(not torch.equal(a, b) for a, b in itertools.combinations(made, 2))
 
 
+@pytest.mark.bitexact
 def test_a_restored_session_goes_on_bit_for_bit() -> None:
     generator, condition = started()
     saved, mark = generator.snapshot(), generator.checksum()

@@ -41,6 +41,7 @@ def test_the_noise_levels_rise_from_pure_noise_and_serve_every_rung() -> None:
 
 
 @pytest.mark.parametrize("rung", [1, 2, 3])
+@pytest.mark.bitexact
 def test_a_job_cut_short_after_k_steps_is_exactly_rung_k(rung: int) -> None:
     generator, condition = started()
     cut = generator.start(condition, seed=3, steps=4)
@@ -87,6 +88,7 @@ def test_the_first_step_decides_what_is_visible_and_later_steps_keep_it() -> Non
         assert slots[..., 4].unique().tolist() == [-1.0]
 
 
+@pytest.mark.bitexact
 def test_the_same_seed_gives_the_same_latent_and_another_seed_another() -> None:
     generator, condition = started()
     first, again, other = (finished(generator.start(condition, seed, 2)) for seed in (3, 3, 4))
@@ -130,6 +132,7 @@ def test_memory_holds_only_latents_that_a_frame_can_have() -> None:
     assert torch.allclose(canonical(generator.last), generator.last, atol=1e-6)
 
 
+@pytest.mark.bitexact
 def test_a_snapshot_brings_the_same_next_latent_back() -> None:
     generator, condition = started()
     saved, checksum = generator.snapshot(), generator.checksum()

@@ -169,6 +169,7 @@ def drive(generator: RollingGenerator, ticks: int) -> Tensor:
     return torch.cat(latents)
 
 
+@pytest.mark.bitexact
 def test_the_shipped_kind_of_memory_is_the_concatenation_bit_for_bit() -> None:
     assert torch.equal(drive(random_generator(), 40), drive(ConcatenatingGenerator(NETWORK, ring_order=True), 40))
 

@@ -331,6 +331,7 @@ def prediction_from(first_position: int, spec: MemorySpec, *, fixed_shape: bool 
 @pytest.mark.parametrize("fixed_shape", [False, True])
 @pytest.mark.parametrize("sink", [0, 2])
 @pytest.mark.parametrize("first_position", [1, 1_000, 1_000_000])
+@pytest.mark.bitexact
 def test_only_ages_matter_so_a_late_session_predicts_as_an_early_one(
     first_position: int, sink: int, fixed_shape: bool
 ) -> None:

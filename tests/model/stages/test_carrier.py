@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from nextframe.model.stages.link import LinkError
 from nextframe.model.stages.process import carrier as stage_carrier
 from nextframe.model.stages.process.carrier import Carrier
+from nextframe.model.stages.process.link import LinkError
 
 
 def fails() -> None:

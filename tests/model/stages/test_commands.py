@@ -64,7 +64,7 @@ def test_what_an_audit_opens_over_two_processes_is_the_world_and_ends_with_it() 
         ]
         assert shown[0] == shown[1]
         world = target._world.inner
-        pids = [*world.stages.processes.pids, *world.stages.processes.nursery.pids]
+        pids = [*world.stages.processes.pids, *world.stages.processes.fork_server.pids]
     finally:
         target.close(), alone.close()
     assert pids

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nextframe.model.stages.process import nursery as stage_nursery
+from nextframe.model.stages.process import fork_server
 from nextframe.model.stages.process.processes import DIED, HUNG, StageFault, StageLimits
 from nextframe.model.stages.process.spec import StageSpec
 from nextframe.model.stages.ring import StageWeights
@@ -70,7 +70,7 @@ def rounds(weights: StageWeights, text: str, count: int, seed: int) -> list[dict
                 "noticed_ms": (generator.ring.last_fault_ns - struck_ns) / 1e6,
                 "restored_ms": fault.restored_ms, "ticks_again": fault.ticks_again,
             })  # fmt: skip
-        left = [*generator.processes.pids, *generator.processes.nursery.pids]
+        left = [*generator.processes.pids, *generator.processes.fork_server.pids]
     assert left
     assert not any(lives(pid) for pid in left), "a process outlived its world"
     return found
@@ -127,12 +127,12 @@ def test_without_a_supervisor_a_death_is_a_fault(weights: StageWeights) -> None:
 
 NEWLY_IMPORTED = """
 import sys
-import nextframe.model.stages.link
-import nextframe.model.stages.serve
+import nextframe.model.stages.worker
+from nextframe.model.stages.serve import Stage
 from nextframe.model.stages.process.spec import spec_from
 import torch
 before = set(sys.modules)
-stage = model.stage_serve.Stage(spec_from(sys.argv[1].encode()))
+stage = Stage(spec_from(sys.argv[1].encode()))
 tokens = torch.zeros(1, stage.config.tokens, stage.config.width)
 stage.layers(0).commit(tokens, torch.zeros(1, 6 * stage.config.width))
 stage.layers(0).denoise(tokens, torch.zeros(1, 6 * stage.config.width))
@@ -142,7 +142,7 @@ print(own, len(set(sys.modules) - before))
 """
 
 
-def test_a_stage_is_born_with_all_that_it_needs(weights: StageWeights) -> None:
+def test_a_forked_stage_has_loaded_all_that_it_needs(weights: StageWeights) -> None:
     """Its first use of something may import hundreds of modules, for a second, while the picture is held; torch's
     device "meta" does. The control: what a library can bring."""
     spec = StageSpec(
@@ -172,7 +172,7 @@ from tests.support.worlds.staged import TWO, staged_generator, strike
 from nextframe.model.stages.process.processes import StageLimits
 generator = staged_generator(StageWeights(Path(sys.argv[1]), Path(sys.argv[2])), TWO, limits=StageLimits(60.0))
 strike(generator, signal.SIGSTOP)
-print(*generator.processes.pids, *generator.processes.nursery.pids, flush=True)
+print(*generator.processes.pids, *generator.processes.fork_server.pids, flush=True)
 time.sleep(600)
 """
 
@@ -183,7 +183,7 @@ def test_no_stage_process_outlives_a_front_that_was_killed(weights: StageWeights
     front = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
     assert front.stdout is not None
     pids = [int(pid) for pid in front.stdout.readline().split()]
-    assert len(pids) == 2, "a stopped stage and the mother of stages"
+    assert len(pids) == 2, "a stopped stage and the fork server"
     assert all(lives(pid) for pid in pids)
     shared = shared_memory()
     front.kill()
@@ -203,37 +203,37 @@ def test_a_second_death_right_after_the_first_waits_for_no_torch_to_load(weights
     twin.reset(1)
     with supervised_world(weights, TWO, limits=WATCHFUL, supervision=MANY) as (world, generator):
         world.reset(1)
-        nursery, seen = generator.processes.nursery, []
-        mother = nursery.pids
+        server, seen = generator.processes.fork_server, []
+        before = server.pids
         for tick in range(2):
             seen += generator.processes.pids
             strike(generator, signal.SIGKILL)
             assert tick_of(world, tick) == tick_of(twin, tick)
         seen += generator.processes.pids
         assert len(set(seen)) == 3
-        assert nursery.pids == mother
-        os.kill(mother[0], signal.SIGSTOP)
-        os.kill(mother[0], signal.SIGKILL)
+        assert server.pids == before
+        os.kill(before[0], signal.SIGSTOP)
+        os.kill(before[0], signal.SIGKILL)
         tick, until_s = 2, time.monotonic() + 20
-        while nursery.pids == mother and time.monotonic() < until_s:  # the kernel takes its time to end a process
+        while server.pids == before and time.monotonic() < until_s:  # the kernel takes its time to end a process
             assert tick_of(world, tick) == tick_of(twin, tick)
             tick += 1
-        assert nursery.pids != mother
-        assert not lives(mother[0])
+        assert server.pids != before
+        assert not lives(before[0])
         assert len(world.faults) == 3
 
 
 @pytest.mark.slow
-def test_a_mother_that_does_not_answer_is_replaced(weights: StageWeights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage_nursery, "ANSWER_S", 0.5)
+def test_a_fork_server_that_does_not_answer_is_replaced(weights: StageWeights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_server, "ANSWER_S", 0.5)
     with supervised_world(weights, TWO, supervision=MANY) as (world, generator):
         world.reset(1)
-        mother = generator.processes.nursery.pids
-        os.kill(mother[0], signal.SIGSTOP)
+        before = generator.processes.fork_server.pids
+        os.kill(before[0], signal.SIGSTOP)
         strike(generator, signal.SIGKILL)
         tick_of(world, 0)
-        assert generator.processes.nursery.pids != mother
-        assert not lives(mother[0])
+        assert generator.processes.fork_server.pids != before
+        assert not lives(before[0])
 
 
 @pytest.mark.slow

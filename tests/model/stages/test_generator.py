@@ -54,6 +54,7 @@ def go_on(generator: RollingGenerator, ticks: int, condition: Tensor, seed: int 
 # --- the same bits ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bitexact
 def test_four_processes_make_the_frames_and_checksums_of_one(of_four: StagedGenerator) -> None:
     assert play(of_four, 12) == play(whole_generator(), 12)
 
@@ -61,6 +62,7 @@ def test_four_processes_make_the_frames_and_checksums_of_one(of_four: StagedGene
 @pytest.mark.parametrize(
     ("text", "rows", "window"), [(TWO, 2, 3), (THREE, 1, None), (APART, 1, None)], ids=["two", "three", "apart"]
 )
+@pytest.mark.bitexact
 def test_two_and_three_processes_do_too(weights: StageWeights, text: str, rows: int, window: int | None) -> None:
     generator = staged_generator(weights, text, rows=rows, window=window)
     one = whole_generator(rows=rows, window=window)
@@ -78,6 +80,7 @@ def test_two_and_three_processes_do_too(weights: StageWeights, text: str, rows: 
         generator.close()
 
 
+@pytest.mark.bitexact
 def test_snapshots_are_those_of_one_process_and_go_both_ways(of_four: StagedGenerator) -> None:
     one, condition = whole_generator(), random_past(8)[1][:, -1]
     assert play(of_four, 9) == play(one, 9)
@@ -99,6 +102,7 @@ def test_a_scene_cut_reaches_every_stage(of_four: StagedGenerator) -> None:
     assert go_on(of_four, 3, condition) == go_on(one, 3, condition)
 
 
+@pytest.mark.bitexact
 def test_two_jobs_of_one_state_do_not_disturb_each_other(of_four: StagedGenerator) -> None:
     """A guess that is dropped: a pass brings along all it needs, so no stage remembers which job is under way."""
     condition = random_past(8)[1][:, -1]

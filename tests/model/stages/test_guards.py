@@ -109,7 +109,7 @@ def test_negative_control_without_the_check_the_drive_world_s_memory_goes_bad(mo
 
 @pytest.mark.parametrize("place", range(SHORT.latent_dim))
 def test_a_bad_number_anywhere_in_a_drive_latent_is_survived(drive: NeuralWorld, place: int) -> None:
-    """A place that is no number once ended the session inside the decoder, before anybody asked."""
+    """A place that is no number once ended the session inside the decoder, before it was checked."""
     start = drive.generator.start
 
     class Bad:

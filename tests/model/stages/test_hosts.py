@@ -152,7 +152,7 @@ def test_another_number_of_launched_processes_than_stages_is_refused() -> None:
         LaunchedProcesses(Launch(0, 3, 0), StageLimits()).start([])
 
 
-def test_a_process_that_nobody_launched_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_was_not_launched_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     assert launched() is None

@@ -97,6 +97,7 @@ def play(many: StagedSessions, ticks: dict[StagedSession, int], unshown: int = 0
     ("text", "unshown"), [(TWO, 0), (APART, 0), (APART, 1), (EACH, 1), (ONE, 0), (DECODER, 1)],
     ids=["two", "apart", "apart-beside", "four-beside", "one", "decoder-beside"],
 )  # fmt: skip
+@pytest.mark.bitexact
 def test_sessions_over_processes_are_each_as_if_alone_bit_for_bit(
     weights: StageWeights, text: str, unshown: int
 ) -> None:
@@ -110,6 +111,7 @@ def test_sessions_over_processes_are_each_as_if_alone_bit_for_bit(
         generator.close()
 
 
+@pytest.mark.bitexact
 def test_whole_ticks_of_any_sessions_are_those_alone(many: StagedSessions) -> None:
     draw = np.random.Generator(np.random.Philox(key=2))
     sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
@@ -145,7 +147,7 @@ def test_passes_of_several_sessions_are_under_way_at_once(
         session.leave()
 
 
-def test_nobody_is_asked_before_there_is_work_for_their_tick(weights: StageWeights) -> None:
+def test_no_session_is_asked_before_there_is_work_for_its_tick(weights: StageWeights) -> None:
     """In one process one tick follows the other; an input read any sooner would only be older."""
     generator = staged_generator(weights, ONE, sessions=1 + SESSIONS)
     many = StagedSessions(generator)
@@ -183,8 +185,9 @@ def test_a_session_decodes_beside_its_next_tick_only_if_told(
         generator.close()
 
 
+@pytest.mark.bitexact
 def test_a_pass_that_gets_another_s_answer_is_found(many: StagedSessions, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: once somebody gets the answer before their own."""
+    """The control: once a session gets the answer before its own."""
     sessions = [many.join(seed, *past_of(seed)) for seed in range(2)]
     arrive, answers = StageRing.arrive, list[Tensor]()
 
@@ -199,6 +202,7 @@ def test_a_pass_that_gets_another_s_answer_is_found(many: StagedSessions, monkey
         session.leave()
 
 
+@pytest.mark.bitexact
 def test_sessions_move_between_a_generator_and_the_stages(many: StagedSessions) -> None:
     one = whole_generator()
     latents, conditions = past_of(9)
@@ -224,7 +228,7 @@ def test_the_owner_s_own_session_is_not_touched(first: StagedGenerator, many: St
     session.leave()
 
 
-def test_what_goes_wrong_in_a_tick_drops_the_ticks_under_way_and_harms_nobody(many: StagedSessions) -> None:
+def test_what_goes_wrong_in_a_tick_drops_the_ticks_under_way_and_harms_no_session(many: StagedSessions) -> None:
     sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
     play(many, dict.fromkeys(sessions, 2))
     before = [session.checksum() for session in sessions]

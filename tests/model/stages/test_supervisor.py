@@ -246,7 +246,7 @@ def test_a_tick_begun_before_a_fault_elsewhere_is_worth_nothing() -> None:
     assert not begun.is_current
 
 
-def test_other_errors_are_nobody_elses_business() -> None:
+def test_other_errors_are_passed_on() -> None:
     world, fragile = supervised()
     world.reset(7)
     with pytest.raises(AssertionError):

@@ -6,6 +6,7 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -167,6 +168,7 @@ def test_a_field_drawn_in_parts_is_the_one_that_was_trained() -> None:
         assert not torch.allclose(field(features, condition.flip(0)), trained, atol=1e-3)
 
 
+@pytest.mark.bitexact
 def test_a_row_is_drawn_as_it_is_alone() -> None:
     field, features, condition = a_field(), torch.randn(3, 300, 6), torch.randn(3, 5)
     with torch.inference_mode():

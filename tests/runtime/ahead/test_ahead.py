@@ -88,6 +88,7 @@ def test_work_used_for_another_action_is_caught_by_the_checksums() -> None:
     assert begun(actions, kind=CarelessAhead).recorder.checksums != serial(actions).recorder.checksums
 
 
+@pytest.mark.bitexact
 def test_a_neural_world_made_ahead_has_the_checksums_of_one_that_waits() -> None:
     actions = [replace(action, prompt="rain" if action.prompt else None) for action in held_inputs(80, seed=5)]
     levels = [(1, 2, 4)[tick // 5 % 3] for tick in range(len(actions))]

@@ -19,6 +19,7 @@ CPU = torch.device("cpu")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
+@pytest.mark.bitexact
 def test_a_world_that_commits_beside_its_decode_has_the_same_frames_and_states() -> None:
     plain, beside = small_neural(), small_neural()
     beside.overlap = True

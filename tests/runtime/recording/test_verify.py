@@ -191,6 +191,7 @@ HERE: dict[str, str | int] = {
     "torch": "2.13",
     "threads": 1,
     "cpu": "A",
+    "instructions": "AVX512",
     "device": "cpu",
     "rng": "philox",
 }
@@ -217,7 +218,7 @@ def test_another_python_on_the_same_device_keeps_r1() -> None:
     assert (found.level, "bit for bit expected" in found.sentence) == ("R1", True)
 
 
-@pytest.mark.parametrize("name", ["rng", "cpu", "torch", "device"])
+@pytest.mark.parametrize("name", ["rng", "cpu", "instructions", "torch", "device"])
 def test_whatever_sums_depend_on_lowers_the_promise_to_r2(name: str) -> None:
     found = expected({**HERE, name: "another"})
     assert (found.level, [difference.name for difference in found.differences]) == ("R2", [name])

@@ -36,6 +36,7 @@ def test_the_toy_world_is_the_same_twice(depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 3, SMALL_WINDOW_TICKS + 1])
+@pytest.mark.bitexact
 def test_a_neural_world_is_the_same_twice(depth: int) -> None:
     result = run(small_neural(), depth=depth, ticks=40, stride=3)
     assert result.mismatch is None

@@ -149,6 +149,7 @@ def test_network_and_simulator_begin_in_the_same_situation() -> None:
     assert -10 * np.log10(error) > 30
 
 
+@pytest.mark.bitexact
 def test_equal_seeds_and_actions_dream_the_same_again_whatever_the_steps_before() -> None:
     dream = CircuitDream(bench())
     tape = Tape([[Action(axes={"steer": 127, "throttle": 127})] * 2])

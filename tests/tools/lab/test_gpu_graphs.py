@@ -91,6 +91,7 @@ def session(generator: RollingGenerator, ticks: int = TICKS) -> tuple[Tensor, Te
 @pytest.mark.parametrize("window", [None, 1])
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("recorder", [NoGraphs, Tapes])
+@pytest.mark.bitexact
 def test_a_captured_tick_makes_the_bits_of_an_eager_one(recorder: type, rows: int, window: int | None) -> None:
     eager = session(random_generator(rows=rows, window=window, fixed_shape=True))
     captured = session(graphed(recorder(), rows, window))
@@ -225,6 +226,7 @@ def large_session(generator: LargeGenerator, ticks: int = 16) -> tuple[Tensor, T
 
 
 @pytest.mark.parametrize("kind", [TickKind(2), TickKind(1, "merged"), TickKind(2, "same_level")])
+@pytest.mark.bitexact
 def test_a_captured_large_tick_makes_the_bits_of_an_eager_one(kind: TickKind) -> None:
     eager, captured = (large_session(large(kind, recorder)) for recorder in (NoGraphs(), Tapes()))
     assert torch.equal(eager[0], captured[0])
@@ -285,10 +287,19 @@ def test_an_input_changes_the_very_next_latent() -> None:
     assert not torch.equal(last[0][1], last[1][1])
 
 
-def test_decoding_one_latent_at_a_time_is_decoding_them_all() -> None:
+@pytest.mark.bitexact
+def test_decoding_one_latent_at_a_time_is_decoding_them_all_up_to_rounding() -> None:
+    """One level of 255: three latents at once are other shapes than one. The control: frames that remember nothing."""
     torch.manual_seed(3)
     decoder = LargeDecoder(TINY).requires_grad_(False)
+    for parameter in decoder.parameters():
+        parameter.mul_(2)  # so that what is remembered shows by more than a level
     latents = torch.randn(3, *TINY.latent_shape)
-    together = decoder(latents)
+    together = decoder(latents).int()
     decoder.forget()
-    assert torch.equal(together, torch.cat([decoder(latents[at : at + 1]) for at in range(3)]))
+    assert (together - torch.cat([decoder(latents[at : at + 1]) for at in range(3)]).int()).abs().max() <= 1
+    forgetful = []
+    for at in range(3):
+        decoder.forget()
+        forgetful.append(decoder(latents[at : at + 1]))
+    assert (together - torch.cat(forgetful).int()).abs().max() > 10

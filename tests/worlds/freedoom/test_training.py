@@ -118,7 +118,7 @@ def test_a_run_of_the_reader_goes_on_where_it_stopped(tmp_path: Path, monkeypatc
     train_looks.run(options, net, shots)
     first = torch.load(tmp_path / "reader.checkpoint", weights_only=True)
     assert first["step"] > 0
-    options.minutes = 0.01
+    options.minutes = (first["spent_s"] + 0.01) / 60
     train_looks.run(options, fresh_tokenizer(), shots)
     assert torch.load(tmp_path / "reader.checkpoint", weights_only=True)["step"] > first["step"]
 

@@ -53,6 +53,7 @@ def test_actions_change_what_is_seen(folder: Path) -> None:
     assert len(set(seen)) == 3
 
 
+@pytest.mark.bitexact
 def test_a_snapshot_goes_on_bit_for_bit(folder: Path) -> None:
     world = opened(folder)
     actions = [Action(buttons=frozenset({"right"}))] * 5

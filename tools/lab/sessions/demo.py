@@ -70,7 +70,7 @@ def open_sessions(
 
 
 def over_stages(found: WorldFolder, choice: StageChoice, sessions: int) -> World:
-    """Its processes end with this one. Nobody starts them again: what a fault ends is a demonstration."""
+    """Its processes end with this one. They are not started again: what a fault ends is a demonstration."""
     return load_staged(found, choice, MonotonicClock(), sessions=1 + sessions).inner
 
 

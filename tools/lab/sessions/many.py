@@ -1,7 +1,7 @@
 """Several players of one neural world: they share the passes of the network, or fill the stages it is laid over.
 
-Owns what a player is: a controller, a prompt in force, a number of denoise steps. Knows no clock and no window. The
-seam for a server: `join` and `leave` at any time, `tick` for whoever has an input.
+A player is a controller, a prompt in force and a number of denoise steps. For a server: `join` and `leave` at any time,
+`tick` for the players that have an input.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Player:
 class MultiSession:
     """Room for `rows` players of `world`. The world itself is used to start sessions and is not played.
 
-    `synonyms`: of its prompt words. Each player sees the same frames as playing alone in a batch with equal blocks.
+    `synonyms`: of its prompt words. Each player sees the same frames as playing alone in the same row of equal blocks.
     Over stage processes they are exactly those of playing alone, and there is room for as many as the stages have
     memories.
     """
@@ -76,7 +76,7 @@ class MultiSession:
         try:
             session = self.batch.join_snapshot(seed, state["generator"])
         except SessionError as error:
-            raise NextframeError(f"{error}; let somebody leave, or open the world with more rows") from error
+            raise NextframeError(f"{error}; let a player leave, or open the world with more rows") from error
         player = Player(session, controller, denoise_steps, frame, dict(state.get("prompt", {})))
         self.players.append(player)
         return player

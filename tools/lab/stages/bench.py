@@ -53,7 +53,7 @@ def measure(
     from ....model.stages.process.processes import StageLimits
     from ....model.stages.sessions import StagedSessions
 
-    limits = StageLimits(hang_s=10.0)  # nobody is hurt here
+    limits = StageLimits(hang_s=10.0)  # no fault is tested here
     alone = sessions == 1 and not unshown
     clock, places = MonotonicClock(), 1 if alone else 1 + sessions
     world = load_staged(find_world(world_name), choice, clock, sessions=places, limits=limits)
@@ -274,7 +274,7 @@ def stage_passes(generator: Any, latent: Any, condition: Any, draw: Callable[[],
     """Of the stage processes with layers, from how long each says that it was busy: with a tick's passes, with twice as
     many, and with commits alone, which gather for themselves. Gathering takes what it takes at the front, by layers.
     Between two passes they wait for the front, as in a tick."""
-    from ....model.stages.link import Command
+    from ....model.stages.process.link import Command
 
     ring, layers = generator.ring, generator.front_layers
     x = generator.dynamics.noisy_tokens(latent, latent, generator.known(condition))

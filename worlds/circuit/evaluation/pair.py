@@ -125,13 +125,13 @@ class CircuitDream(CircuitRows):
             self.states[row] = replace(shadow, player=player or shadow.player, rival=rival or shadow.rival)
 
     def frames(self) -> Frames:
-        return np.asarray(self._generator.decode(self._generator.last).numpy())
+        return np.stack([self.frame(row) for row in range(len(self.states))])
 
     def lost(self) -> NDArray[np.bool_]:
         return np.asarray(self._hidden > LOST_TICKS)
 
     def frame(self, row: int) -> Frame:
-        """Of one session, when the others are not looked at."""
+        """Of one session. Always decoded alone: two at once may be rounded otherwise, and take no less time."""
         return np.asarray(self._generator.decode(self._generator.last[row : row + 1])[0].numpy())
 
     @property

@@ -1,8 +1,8 @@
-"""Where stage processes come from: forked by a process that has loaded torch (`nextframe.model.stages.process.mother`).
+"""Stage processes are forked by a process that has loaded torch: `nextframe.model.stages.process.fork_server_main`.
 
-Owns that process, what is asked of it, and the thread that starts it: Linux ends a process with the thread that started
-it, so that thread lives as long as the session does and does nothing else. A mother that is gone or does not answer is
-replaced by a new one, which has to load torch first.
+Here is the front's side of it: that process, the questions to it, and the thread that starts it. Linux ends a process
+with the thread that started it, so that thread lives as long as the session does and does nothing else. A fork server
+that is gone or does not answer is replaced by a new one, which has to load torch first.
 """
 
 from __future__ import annotations
@@ -21,47 +21,49 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
-from .mother import FORK, MAX_LINE, POLL
+from .fork_server_main import FORK, MAX_LINE, POLL
 from .spec import LOADED
 
 ANSWER_S = 5.0
-"""For an answer of a mother that has loaded: it has nothing else to do."""
+"""For an answer of a fork server that has loaded: it has nothing else to do."""
 POLL_S = 0.002
 
 
-class NurseryError(Exception):
+class ForkServerError(Exception):
     """No stage process could be started: why, in one line."""
 
 
-class _Mother:
+class _ServerProcess:
     """The process, and one question at a time to it."""
 
-    def __init__(self) -> None:
-        self.words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+    def __init__(self, child: str) -> None:
+        self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
         self._asking = threading.Lock()
         here, there = socket.socketpair()
         self._socket = here
         with there:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "nextframe.model.stages.process.mother", str(os.getpid())],
+                [sys.executable, "-m", "nextframe.model.stages.process.fork_server_main", str(os.getpid()), child],
                 stdin=there.fileno(),
                 stdout=subprocess.DEVNULL,
-                stderr=self.words,
+                stderr=self.stderr,
                 # numpy's helper threads would not survive a fork, and nothing here has matrices for them.
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C is for the front alone, which then ends them
             )
 
     def loaded(self, within_s: float) -> None:
-        """Wait until it has. Raises NurseryError."""
+        """Wait until it has. Raises ForkServerError."""
         try:
             said = self._answer(within_s)
         except TimeoutError:
-            raise NurseryError(f"expected torch to be loaded within {within_s:g} s; see the machine's load") from None
+            raise ForkServerError(
+                f"expected torch to be loaded within {within_s:g} s; see the machine's load"
+            ) from None
         except OSError:
             said = ""
         if said != LOADED:
-            raise NurseryError(f"expected a process to fork from, it ended: {last_line(self.words)}")
+            raise ForkServerError(f"expected a process to fork from, it ended: {last_line(self.stderr)}")
 
     def ask(self, question: bytes, descriptors: Sequence[int] = ()) -> str:
         """Raises OSError when it is gone or does not answer; it is ended then."""
@@ -95,23 +97,23 @@ class _Mother:
 
 
 @dataclass
-class Born:
-    """A stage process that waits for its `StageSpec` on `stdin`. `words`: what it writes to stderr.
+class ForkedProcess:
+    """A stage process that waits for its `StageSpec` on `stdin`. `stderr`: a file with what it has written there.
 
-    `poll` and `wait` as those of `subprocess.Popen`; a child whose mother is gone has ended with her.
+    `poll` and `wait` as those of `subprocess.Popen`; a child whose fork server is gone has ended with it.
     """
 
     pid: int
     stdin: IO[bytes]
     stdout: IO[bytes]
-    words: IO[bytes]
-    _mother: _Mother
+    stderr: IO[bytes]
+    _server: _ServerProcess
     _code: int | None = None
 
     def poll(self) -> int | None:
         if self._code is None:
             try:
-                said = self._mother.ask(POLL + b" %d" % self.pid)
+                said = self._server.ask(POLL + b" %d" % self.pid)
             except OSError:
                 self._end_orphan()
             else:
@@ -133,79 +135,80 @@ class Born:
             _kill(self.pid)
 
     def _end_orphan(self) -> None:
-        """Nobody can say any more how it ends; on Linux it has been killed."""
+        """How it ends cannot be known any more; on Linux it has been killed."""
         if sys.platform != "linux":
             _kill(self.pid)
         self._code = -signal.SIGKILL
 
 
-class Nursery:
-    """`take` as often as needed, `close` once. `load_s`: for a mother to load torch."""
+class ForkServer:
+    """`fork` as often as needed, `close` once. `child`: the module that the server loads, torch with it, and whose
+    `main` each forked process calls. `load_s`: for loading it."""
 
-    def __init__(self, load_s: float = 120.0) -> None:
-        self._load_s = load_s
+    def __init__(self, child: str, load_s: float = 120.0) -> None:
+        self._child, self._load_s = child, load_s
         self._pool: ThreadPoolExecutor | None = None
-        self._mother: _Mother | None = None
+        self._server: _ServerProcess | None = None
 
     @property
     def pids(self) -> list[int]:
-        """Of what lives besides the processes that were taken: the mother."""
-        return [] if self._mother is None else [self._mother.process.pid]
+        """Of what lives besides the processes that were forked: the server itself."""
+        return [] if self._server is None else [self._server.process.pid]
 
-    def take(self) -> Born:
-        """A new process. Raises NurseryError where none can be started."""
+    def fork(self) -> ForkedProcess:
+        """A new process. Raises ForkServerError where none can be started."""
         try:
-            return self._born(self._ready_mother())
+            return self._forked(self._ready_server())
         except OSError:
-            self._end_mother()
+            self._end_server()
         try:
-            return self._born(self._ready_mother())
+            return self._forked(self._ready_server())
         except OSError as error:
-            raise NurseryError(str(error)) from error
+            raise ForkServerError(str(error)) from error
 
     def close(self) -> None:
-        """End the mother and the thread she came from. Processes that were taken must have ended, or end now."""
-        self._end_mother()
+        """End the server and the thread that started it. Processes that were forked must have ended, or end now."""
+        self._end_server()
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
 
-    def _ready_mother(self) -> _Mother:
-        if self._mother is not None and self._mother.process.poll() is None:
-            return self._mother
-        self._end_mother()
+    def _ready_server(self) -> _ServerProcess:
+        if self._server is not None and self._server.process.poll() is None:
+            return self._server
+        self._end_server()
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="stage-nursery")
-        self._mother = self._pool.submit(_Mother).result()
+            self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="fork-server")
+        self._server = self._pool.submit(_ServerProcess, self._child).result()
         try:
-            self._mother.loaded(self._load_s)
-        except NurseryError:
-            self._end_mother()
+            self._server.loaded(self._load_s)
+        except ForkServerError:
+            self._end_server()
             raise
-        return self._mother
+        return self._server
 
-    def _end_mother(self) -> None:
-        if self._mother is not None:
-            self._mother.end()
-            self._mother.words.close()
-            self._mother = None
+    def _end_server(self) -> None:
+        if self._server is not None:
+            self._server.end()
+            self._server.stderr.close()
+            self._server = None
 
     @staticmethod
-    def _born(mother: _Mother) -> Born:
+    def _forked(server: _ServerProcess) -> ForkedProcess:
         child_in, to_child = os.pipe()
         from_child, child_out = os.pipe()
-        words = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
+        stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
         ends = [os.fdopen(to_child, "wb", buffering=0), os.fdopen(from_child, "rb", buffering=0)]
         try:
-            pid = int(mother.ask(FORK, [child_in, child_out, words.fileno()]))
+            pid = int(server.ask(FORK, [child_in, child_out, stderr.fileno()]))
         except OSError:
-            for file in (*ends, words):
+            for file in (*ends, stderr):
                 file.close()
             raise
         finally:
             os.close(child_in)
             os.close(child_out)
-        return Born(pid, ends[0], ends[1], words, mother)
+        return ForkedProcess(pid, ends[0], ends[1], stderr, server)
 
 
 def _kill(pid: int) -> None:
@@ -213,9 +216,9 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def last_line(words: IO[bytes]) -> str:
+def last_line(stderr: IO[bytes]) -> str:
     """What was last written there that is not blank."""
-    size = words.seek(0, os.SEEK_END)
-    words.seek(max(0, size - 4000))
-    lines = words.read().decode(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "without a word")
+    size = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, size - 4000))
+    lines = stderr.read().decode(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "nothing")

@@ -1,7 +1,7 @@
 """Messages between stage processes, over torch.distributed: gloo between processors, NCCL between distinct GPUs.
 
-Owns the process group, the one shape that all messages of the ring have, and what a broken link raises. Knows no
-network. A message goes from process to process in the order of the layers: front -> 1 -> 2 -> ... ; what comes out of
+The process group, the one shape that all messages of the ring have, and what a broken link raises. A message goes from
+process to process in the order of the layers: front -> 1 -> 2 -> ... ; what comes out of
 the last one goes back to the front. A process that only decodes is none of them and hears from the front alone. Bulk
 (memory, frames) goes straight between a stage and the front.
 
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, distributed
 
-from ..dynamics.slots import DynamicsConfig
+from ...dynamics.slots import DynamicsConfig
 
 LOCAL = "127.0.0.1"
 JOIN_TIMEOUT_S = 60
@@ -97,8 +97,8 @@ class Link:
     """One process's end of the group. Every call returns when its tensor may be used again; raises LinkError.
 
     `ring`: how many processes, the first ones, hand messages on.
-    `device`: where messages must lie, the CPU for gloo. Tensors elsewhere are copied by whoever sends them.
-    `patience_s`: for one message; without, whoever watches the processes ends them.
+    `device`: where messages must lie, the CPU for gloo. Tensors elsewhere are copied by the sender.
+    `patience_s`: for one message; without, the watcher of the processes ends them.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Link:
 
     def start_receive(self, tensor: Tensor, source: int, tag: int = RING) -> UnderWay:
         """Not waited for: what comes is in the tensor after `finish`. Those from one source come in order. A message
-        to somebody who has not asked for it yet stays with its sender, so ask before you are busy otherwise."""
+        that its receiver has not asked for yet stays with its sender, so ask before other work."""
         return self._started(self._group.recv, tensor, source, tag, f"receive from stage {source}")
 
     def finish(self, under_way: UnderWay) -> None:

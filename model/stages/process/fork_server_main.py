@@ -1,11 +1,11 @@
-"""The process that stage processes are forked from: it has loaded torch and then does nothing but this.
+"""The process that stage processes are forked from: it has loaded torch and does nothing but fork.
 
-    python -m nextframe.model.stages.process.mother PARENT        its input is a Unix socket; PARENT is the process it
-    must not outlive
+    python -m nextframe.model.stages.process.fork_server_main PARENT CHILD
 
-Loading torch takes seconds and a picture is held meanwhile; a fork takes milliseconds, and shares what was loaded. So a
-process comes back as soon after the fifth death as after the first. It has one thread and has not used torch when it
-forks: nothing that a fork would tear apart. Owns what is asked of it and the answers; knows no layers.
+Its input is a Unix socket; it does not outlive the process PARENT. CHILD is the module that it loads, and whose `main`
+each child calls. Loading torch takes seconds and a picture is held meanwhile; a fork takes milliseconds, and shares
+what was loaded. So a process comes back as soon after the fifth death as after the first. It has one thread and has not
+used torch when it forks: nothing that a fork would tear apart.
 
 It answers one line with one line. `fork`, with three file descriptors for the child's input, output and errors: the
 child's process id. `poll PID`: the exit code as `subprocess` gives it, or `None` while it lives; a child that has ended
@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 from .spec import LOADED
 
@@ -39,8 +40,8 @@ def end_with_the_parent(parent: int) -> bool:
     return os.getppid() == parent
 
 
-def serve(asked: socket.socket, live: Callable[[], int]) -> int:
-    """Until whoever asks is gone; the exit code. `live`: the whole life of a child, which returns from here too."""
+def serve(asked: socket.socket, child: Callable[[], int]) -> int:
+    """Until the front is gone; the exit code. `child`: all that a child does; it returns from here too."""
     own_pid = os.getpid()
     while True:
         line, given, _, _ = socket.recv_fds(asked, MAX_LINE, DESCRIPTORS)
@@ -54,7 +55,7 @@ def serve(asked: socket.socket, live: Callable[[], int]) -> int:
         if pid == 0:
             asked.close()
             _take_as_its_own(given)
-            return live() if end_with_the_parent(own_pid) else 0
+            return child() if end_with_the_parent(own_pid) else 0
         for descriptor in given:
             os.close(descriptor)
         asked.sendall(f"{pid}\n".encode())
@@ -75,12 +76,11 @@ def _exit_code(pid: int) -> int | None:
 def main() -> int:
     if not end_with_the_parent(int(sys.argv[1])):
         return 0
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the front alone, which then ends everybody
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the front alone, which then ends all others
     with socket.socket(fileno=os.dup(0)) as asked:
-        from .worker import live  # torch, and all that a stage needs
-
+        child = import_module(sys.argv[2])  # torch, and all that a stage needs
         asked.sendall(f"{LOADED}\n".encode())
-        return serve(asked, live)
+        return serve(asked, child.main)
 
 
 if __name__ == "__main__":
