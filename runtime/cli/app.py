@@ -7,7 +7,6 @@ input, 3 recovered with loss, 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +17,7 @@ import typer.core
 import typer.main
 
 from ..core import NextframeError
+from .output import CRASHED, keep_crash, use_lasting_output
 
 COMMANDS = {
     "play": "sessions:play",
@@ -81,8 +81,13 @@ def nextframe() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console entry point: run a command and exit with its code."""
     from ..session.startup import process_start_ns
+    from ..session.terminal import ended_like_ctrl_c
 
-    sys.exit(run_command(arguments, started_ns=process_start_ns()))
+    started_ns = process_start_ns()
+    use_lasting_output()
+    with ended_like_ctrl_c():
+        code = run_command(arguments, started_ns=started_ns)
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str] | None = None, *, started_ns: int | None = None) -> int:
@@ -100,9 +105,9 @@ def run_command(arguments: Sequence[str] | None = None, *, started_ns: int | Non
         return _complain(f"{error.format_message().rstrip('.')}; see nextframe --help", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("stopped", 130)
-    except BrokenPipeError:  # the reader of our output has seen enough: that is no fault
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except Exception as error:  # noqa: BLE001 - the outermost place: whatever it is, it is not "a target was missed"
+        kept = keep_crash(error)
+        return _complain(f"crashed with {type(error).__name__}: {str(error)[:300]}; details are in {kept}", CRASHED)
     return code if isinstance(code, int) else 0
 
 

@@ -33,6 +33,11 @@ STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", 
 """Ctrl-C, `kill`, a terminal or connection that was closed, and Ctrl-Break on Windows."""
 
 
+def heeded() -> list[int]:
+    """Those of `STOPS` that are not ignored: `nohup` and background jobs of a shell ignore some on purpose."""
+    return [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 class Signals:
     """Each of `STOPS` as a wish to stop; the second one stops at once. Only a flag is set in the handler: taking
     a lock there could wait for the very code it interrupted."""
@@ -42,7 +47,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        for number in STOPS:
+        for number in heeded():
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -59,7 +64,7 @@ class Signals:
 @contextmanager
 def ended_like_ctrl_c() -> Iterator[None]:
     """Each of `STOPS` raises KeyboardInterrupt, so that what a command began is closed. Main thread only."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in STOPS}
+    before = {number: signal.signal(number, signal.default_int_handler) for number in heeded()}
     try:
         yield
     finally:

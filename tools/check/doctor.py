@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from ...runtime.core import DisplayError, ManualClock, NextframeError
+from ...runtime.observe.cores import cpu_quota_cores, usable_cores
 from ...runtime.session.registry import find_world, world_names
 from ...runtime.session.startup import (
     check_folder,
@@ -85,8 +86,13 @@ def _processor() -> Finding:
     detail = (
         f"{cpu_name()}, {os.cpu_count()} logical and {physical_cores()} physical cores, {default_threads()} threads"
     )
-    few = (os.cpu_count() or 1) < 2
-    return Finding("processor", "note" if few else "ok", detail + ("; one core is few: expect misses" if few else ""))
+    quota, usable = cpu_quota_cores(), usable_cores()
+    if quota is not None:
+        detail += f"; the container allows {quota:g} cores"
+    elif usable < (os.cpu_count() or 1):
+        detail += f"; this process may use {usable:g} of them"
+    few = usable < 2
+    return Finding("processor", "note" if few else "ok", detail + ("; fewer than two: expect misses" if few else ""))
 
 
 def _display() -> Finding:

@@ -258,6 +258,10 @@ def test_a_process_is_ended_by_closing_and_closing_twice_is_harmless() -> None:
         (HELLO + "write({'width': -4, 'height': -4, 'frame': bytes(48)})", "width -4"),
         (HELLO + "write({'width': 4, 'height': 4})", "frame NoneType"),
         (HELLO + "import sys; sys.exit()", "ended"),
+        ("print('Loading weights', flush=True); import time; time.sleep(60)", "the text 'Loading weights'; stdout"),
+        (HELLO + "print('step 1: loss 0.3\\nmore', flush=True); read()", "the text 'step 1: loss 0.3'; stdout"),
+        (HELLO + "print('ok', flush=True)", "ended after the text 'ok'; stdout carries the messages"),
+        (HELLO + "print('über', flush=True); read()", "the text 'über'; stdout"),
     ],
 )
 def test_a_process_that_breaks_the_protocol_is_named_with_what_it_did(program: str, message: str) -> None:

@@ -347,6 +347,22 @@ def test_data_goes_on_where_it_was_left_and_makes_only_what_is_missing(dot_data:
     assert (tmp_path / "shard-00000.npz").stat().st_mtime_ns == kept
 
 
+@pytest.mark.parametrize("error", [OSError(30, "Read-only file system"), FileNotFoundError(2, "No such file")])
+def test_without_semaphores_one_process_makes_the_data_and_says_so(
+    dot_data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: OSError
+) -> None:
+    """As where /dev/shm is read-only or missing."""
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(dot_data.explore, "ProcessPoolExecutor", refused)
+    controls = dot_data.facts.controls
+    made = list(dot_data.explore.collect(dot_data.spec, controls, tmp_path, 2, workers=2, until=lambda: False))
+    assert len(made) == 2
+    assert capsys.readouterr().err.startswith("nextframe: no worker processes here (")
+
+
 def test_a_game_whose_episodes_end_at_once_still_ends(dot_data: Any) -> None:
     env = dot_data.explore.open_env("Dot-v0", {"over": 1})
     clips = dot_data.explore.shard(env, dot_data.spec, dot_data.facts.controls, 0)

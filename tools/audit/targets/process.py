@@ -27,6 +27,8 @@ VERSION = 1
 MOST_BYTES = 64 * 1024 * 1024
 MOST_NAMES = 256
 MOST_NAME_CHARS = 200
+PRINTED_S = 0.2
+"""For the rest of a line that was printed where a message was expected."""
 OPEN_S, ANSWER_S, CLOSE_S = 600.0, 120.0, 5.0
 """Loading weights may take minutes; a frame that takes two is none."""
 
@@ -136,9 +138,11 @@ class ProcessTarget:
             self._process.stdin.write(_packed(message))
         except OSError as error:
             raise self._broken(f"{message['do']}: expected it to listen, but it has ended") from error
-        (size,) = struct.unpack("<I", self._read(4, until_s, str(message["do"])))
+        head = self._read(4, until_s, str(message["do"]))
+        (size,) = struct.unpack("<I", head)
         if size > MOST_BYTES:
-            raise self._broken(f"{message['do']}: expected a message of at most {MOST_BYTES} bytes, got {size}")
+            got = self._text_after(head) or f"{size}"
+            raise self._broken(f"{message['do']}: expected a message of at most {MOST_BYTES} bytes, got {got}")
         try:
             reply = msgpack.unpackb(self._read(size, until_s, str(message["do"])), strict_map_key=True)
         except (ValueError, msgpack.UnpackException) as error:
@@ -154,14 +158,29 @@ class ProcessTarget:
         parts, left = [], size
         while left:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until_s - time.monotonic()))
-            if not ready:
-                raise self._broken(f"{doing}: expected an answer in time, got none")
-            part = os.read(self._process.stdout.fileno(), min(left, 1 << 20))
+            part = os.read(self._process.stdout.fileno(), min(left, 1 << 20)) if ready else b""
             if not part:
-                raise self._broken(f"{doing}: expected an answer, but its output ended")
+                why = "expected an answer, but its output ended" if ready else "expected an answer in time, got none"
+                text = self._text_after(b"".join(parts))
+                raise self._broken(f"{doing}: {why}" + (f" after {text}" if text else ""))
             parts.append(part)
             left -= len(part)
         return b"".join(parts)
+
+    def _text_after(self, head: bytes) -> str:
+        """The line that was printed where a message was expected, as far as it is there; nothing if it is no text."""
+        assert self._process.stdout is not None
+        said = head
+        while len(said) < MOST_NAME_CHARS and b"\n" not in said.strip():
+            ready, _, _ = select.select([self._process.stdout], [], [], PRINTED_S)
+            part = os.read(self._process.stdout.fileno(), MOST_NAME_CHARS) if ready else b""
+            if not part:
+                break
+            said += part
+        line = said.decode("utf-8", "replace").strip().partition("\n")[0].rstrip()[:MOST_NAME_CHARS]
+        start = head.decode("utf-8", "replace").strip()
+        text = bool(start) and start.replace("\n", "").isprintable()
+        return f"the text {line!r}; stdout carries the messages, print to stderr instead" if text else ""
 
     def _broken(self, what: str) -> TargetError:
         """The message, with the last thing it said on stderr: usually that is the reason."""

@@ -225,19 +225,26 @@ def collect(
 ) -> Iterator[int]:
     """Make the shards that are not there yet; yields frames as they come. Ends early once `until()` says so."""
     missing = [n for n in range(shards) if not (folder / f"shard-{n:05d}.npz").is_file()]
-    if workers <= 1:
-        env = open_env(spec.env_id, spec.options, spec.picture)
-        try:
-            for number in missing:
-                clips = shard(env, spec, controls, number)
-                save_shard(folder / f"shard-{number:05d}.npz", clips)
-                yield len(clips)
-                if until():
-                    return
-        finally:
-            env.close()
-        return
-    yield from _collect_many(spec, controls, folder, missing, workers, until)
+    yield from (
+        _collect_here(spec, controls, folder, missing, until)
+        if workers <= 1
+        else _collect_many(spec, controls, folder, missing, workers, until)
+    )
+
+
+def _collect_here(
+    spec: EnvSpec, controls: Controls, folder: Path, missing: list[int], until: Callable[[], bool]
+) -> Iterator[int]:
+    env = open_env(spec.env_id, spec.options, spec.picture)
+    try:
+        for number in missing:
+            clips = shard(env, spec, controls, number)
+            save_shard(folder / f"shard-{number:05d}.npz", clips)
+            yield len(clips)
+            if until():
+                return
+    finally:
+        env.close()
 
 
 def _collect_many(  # noqa: PLR0917 - as `collect`
@@ -246,7 +253,13 @@ def _collect_many(  # noqa: PLR0917 - as `collect`
     here = str(Path.cwd())
     path = sys.path if here in sys.path else [here, *sys.path]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (os.getpid(), path)) as pool:
+    try:
+        processes = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), path))
+    except (OSError, NotImplementedError, ImportError) as error:  # semaphores need a /dev/shm that can be written
+        print(f"nextframe: no worker processes here ({error}); one process makes the data", file=sys.stderr)
+        yield from _collect_here(spec, controls, folder, missing, until)
+        return
+    with processes as pool:
         waiting: set[Future[int]] = set()
         while missing or waiting:
             while missing and len(waiting) < workers and not until():

@@ -5,7 +5,6 @@ Owns the choice between the three and the data part of a run. What each does is 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ....runtime.core import NextframeError
+from ....runtime.observe.cores import usable_cores
 from ..base.budget import parse_size
 from ..base.show import bar
 from .clips import Clips, Source, save_shard, save_source
@@ -158,4 +158,4 @@ def make_data(opened: Opened, folder: Path, *, frames: int, seconds: float, work
 
 
 def default_workers() -> int:
-    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+    return max(1, min(8, int(usable_cores())))
