@@ -11,7 +11,10 @@ import tempfile
 import traceback
 import unicodedata
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 CRASHED = 70
 """EX_SOFTWARE of sysexits.h: a fault of the program; 1 means that a target was missed."""
@@ -32,7 +35,7 @@ class LastingOutput(io.FileIO):
     closed. Any other failure, such as a full disk, is raised.
     """
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+    def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
@@ -41,7 +44,7 @@ class LastingOutput(io.FileIO):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
-            return len(data)
+            return memoryview(data).nbytes
 
 
 def plain(error: UnicodeError) -> tuple[str, int]:

@@ -155,7 +155,8 @@ class ProcessTarget:
 
     def _read(self, size: int, until_s: float, doing: str) -> bytes:
         assert self._process.stdout is not None
-        parts, left = [], size
+        parts: list[bytes] = []
+        left = size
         while left:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until_s - time.monotonic()))
             part = os.read(self._process.stdout.fileno(), min(left, 1 << 20)) if ready else b""
