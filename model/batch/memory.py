@@ -1,8 +1,8 @@
 """The memories of many sessions in shared tensors, so that one attention reads all of them at once.
 
-Each row is a `RollingKVMemory` of its own: it writes, saves and checks itself as ever, only its tensors are views. Owns
-those tensors and what a shared read needs: keys rotated by age, and a mask per row, because each session is at its own
-tick and remembers as much as it has seen. Knows no network and no session.
+Each row is a `RollingKVMemory` of its own: it writes, saves and checks itself as ever, only its tensors are views. Here
+are those tensors and what a shared read needs: keys rotated by age, and a mask per row, because each session is at its
+own tick and remembers as much as it has seen.
 
 What no row sees is zero besides being masked, so that no number of a session that left can matter to the next.
 """

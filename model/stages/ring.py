@@ -22,7 +22,7 @@ from torch import Tensor
 from ..dynamics.slots import DynamicsConfig
 from .kinds import AnyTokenizer, kind_of
 from .layout import StageLayout
-from .process.carrier import Carrier, Errand
+from .process.carrier import Carrier, Job
 from .process.hosts import LaunchedProcesses, launched, meeting
 from .process.link import BULK, Command, Header, Link, LinkError, Message, UnderWay, host_store, join
 from .process.processes import StageFault, StageLimits, StageProcesses
@@ -71,7 +71,7 @@ class StageRing:
         self._number = 0
         self._flights: dict[tuple[int, Command], _Flight] = {}
         self._under_way: deque[tuple[int, _Flight | Tensor]] = deque()
-        self._pictures: dict[int, tuple[_Flight, Errand]] = {}
+        self._pictures: dict[int, tuple[_Flight, Job]] = {}
         self._lock = threading.RLock()
         self.bytes_sent = 0
         self.last_fault_ns = 0
@@ -176,9 +176,9 @@ class StageRing:
     def arrive_picture(self, session: int = 0) -> Tensor:
         """The session's frames."""
         with self._lock:
-            flight, errand = self._pictures.pop(session)
+            flight, job = self._pictures.pop(session)
             waiter = cast(Carrier, self._waiter)
-            self._guarded(lambda _: waiter.wait(errand, self._gone), here=True)
+            self._guarded(lambda _: waiter.wait(job, self._gone), here=True)
             flight.coming = flight.sent = None
             return flight.answer.to(flight.device, copy=True)
 

@@ -20,7 +20,7 @@ GRACE_S = 0.5
 
 
 @dataclass
-class Errand:
+class Job:
     work: Callable[[], Any]
     done: threading.Event = field(default_factory=threading.Event)
     result: Any = None
@@ -28,10 +28,10 @@ class Errand:
 
 
 class Carrier:
-    """`carry`, or `start` and `wait`, from one thread at a time; `close` once. Errands are done in order."""
+    """`carry`, or `start` and `wait`, from one thread at a time; `close` once. Jobs are done in order."""
 
     def __init__(self) -> None:
-        self._errands: SimpleQueue[Errand | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="stage-carrier", daemon=True)
         self._thread.start()
 
@@ -39,30 +39,30 @@ class Carrier:
         """What the work gives. Raises LinkError: the work's own, or when `gone` and the work does not end."""
         return self.wait(self.start(work), gone)
 
-    def start(self, work: Callable[[], Any]) -> Errand:
+    def start(self, work: Callable[[], Any]) -> Job:
         """Not waited for; `done` says when it is over."""
-        errand = Errand(work)
-        self._errands.put(errand)
-        return errand
+        job = Job(work)
+        self._jobs.put(job)
+        return job
 
-    def wait(self, errand: Errand, gone: Callable[[], bool]) -> Any:
-        while not errand.done.wait(LOOK_S):
-            if gone() and not errand.done.wait(GRACE_S):
+    def wait(self, job: Job, gone: Callable[[], bool]) -> Any:
+        while not job.done.wait(LOOK_S):
+            if gone() and not job.done.wait(GRACE_S):
                 raise LinkError("the group has ended, and a message to it was still under way")
-        if errand.error is not None:
-            raise errand.error
-        return errand.result
+        if job.error is not None:
+            raise job.error
+        return job.result
 
     def close(self) -> None:
         """End the thread and its hold on the link. If it waits for ever it is left, and ends with the process."""
-        self._errands.put(None)
+        self._jobs.put(None)
         self._thread.join(GRACE_S)
 
     def _run(self) -> None:
-        while (errand := self._errands.get()) is not None:
+        while (job := self._jobs.get()) is not None:
             try:
-                errand.result = errand.work()
+                job.result = job.work()
             except LinkError as error:
-                errand.error = error
-            errand.done.set()
-            del errand  # it may hold the last reference to a group, whose end must not happen while Python ends
+                job.error = error
+            job.done.set()
+            del job  # it may hold the last reference to a group, whose end must not happen while Python ends

@@ -181,8 +181,8 @@ class StageProcesses:
     def _judge(self, now_ns: int, unseen_ns: int) -> None:
         gone = [worker for worker in self._workers if worker.closed]
         if gone:
-            first = min(gone, key=_blame)
-            self._fault = StageFault(first.spec.rank, DIED, _last_words(first), now_ns)
+            first = min(gone, key=_order_of_end)
+            self._fault = StageFault(first.spec.rank, DIED, _how_it_ended(first), now_ns)
             return
         for worker in self._workers:
             if unseen_ns > 2 * BEAT_S * 1e9:  # this very process was stopped meanwhile: no silence of theirs
@@ -229,8 +229,8 @@ def _listen(worker: _Worker, now_ns: int) -> None:
             worker.error = rest
 
 
-def _blame(worker: _Worker) -> tuple[bool, int]:
-    """Who ended first: one that lost its peer did not."""
+def _order_of_end(worker: _Worker) -> tuple[bool, int]:
+    """By which the process that ended first comes first: one that lost its peer did not."""
     try:
         code = worker.process.wait(0.5)
     except TimeoutError:
@@ -238,7 +238,7 @@ def _blame(worker: _Worker) -> tuple[bool, int]:
     return code in {PEER_LOST, BAD_START}, worker.spec.rank
 
 
-def _last_words(worker: _Worker) -> str:
+def _how_it_ended(worker: _Worker) -> str:
     code = worker.process.poll()
     if code is None:
         return "it closed its output"

@@ -115,7 +115,7 @@ def test_players_join_leave_and_tick_when_they_like() -> None:
     assert np.array_equal(third.frame, frames_alone(2, 3, row=0)[-1]), "in the row that became free"
 
 
-def test_a_full_house_and_a_step_count_without_a_rung_are_said() -> None:
+def test_a_session_too_many_and_a_step_count_without_a_rung_are_refused() -> None:
     many, _ = many_of(BLOCK_ROWS)
     with pytest.raises(NextframeError, match=r"expected a free row.*let a player leave"):
         join(many, 9)

@@ -17,6 +17,7 @@ from nextframe.model.batch.rows import SessionError
 from nextframe.model.batch.sessions import TickRequest
 from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.stages.generator import StagedGenerator
+from nextframe.model.stages.process.link import Command
 from nextframe.model.stages.process.processes import StageFault, StageLimits
 from nextframe.model.stages.ring import StageRing, StageWeights
 from nextframe.model.stages.sessions import StagedSession, StagedSessions
@@ -202,6 +203,32 @@ def test_a_pass_that_gets_another_s_answer_is_found(many: StagedSessions, monkey
         session.leave()
 
 
+def test_a_tick_that_overtakes_the_commit_before_it_is_found(
+    many: StagedSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: one commit reaches the stages only after the next tick's first pass, which reads stale memory."""
+    session, depart = many.join(0, *past_of(0)), StageRing.depart
+    commits, held = list[int](), list[tuple[Any, ...]]()
+
+    def late(ring: StageRing, *given: Any) -> None:
+        if given[2] == Command.COMMIT:
+            commits.append(0)
+            if len(commits) == 2:
+                held.append(tuple(part.clone() if isinstance(part, Tensor) else part for part in given))
+                return
+        depart(ring, *given)
+        if held:
+            depart(ring, *held.pop())
+
+    monkeypatch.setattr(StageRing, "depart", late)
+    *frames, checksum = play(many, {session: 4})[session]
+    *expected, checksum_alone = alone(0, 4)
+    assert frames[:2] == expected[:2]
+    assert frames[2] != expected[2]
+    assert checksum != checksum_alone
+    session.leave()
+
+
 @pytest.mark.bitexact
 def test_sessions_move_between_a_generator_and_the_stages(many: StagedSessions) -> None:
     one = whole_generator()
@@ -251,7 +278,7 @@ def test_what_goes_wrong_in_a_tick_drops_the_ticks_under_way_and_harms_no_sessio
         session.leave()
 
 
-def test_a_full_house_is_said_and_a_place_given_back_is_taken_again(many: StagedSessions) -> None:
+def test_a_session_too_many_is_refused_and_a_place_given_back_is_taken_again(many: StagedSessions) -> None:
     sessions = [many.join(seed, *past_of(seed)) for seed in range(SESSIONS)]
     with pytest.raises(SessionError, match=f"expected a free place, got {SESSIONS} sessions"):
         many.join(7, *past_of(7))
