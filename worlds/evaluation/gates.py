@@ -42,3 +42,12 @@ def write_report(path: Path, report: Mapping[str, Any], film: Sequence[NDArray[n
     rows = [np.concatenate(film[k : k + FILM_COLUMNS], axis=1) for k in range(0, whole, FILM_COLUMNS)]
     if rows:
         write_png(path.with_suffix(".png"), np.ascontiguousarray(np.concatenate(rows, axis=0)))
+
+
+def write_strip(path: Path, real: NDArray[np.uint8], made: NDArray[np.uint8]) -> None:
+    """Of each clip a row of real frames over a row of made ones, `(clips, ticks, height, width, 3)` each, as a PNG."""
+    from ...runtime.display.stills import write_png
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [np.concatenate(list(clip), axis=1) for pair in zip(real, made, strict=True) for clip in pair]
+    write_png(path, np.ascontiguousarray(np.concatenate(rows, axis=0)))

@@ -25,7 +25,7 @@ from nextframe.runtime.session.parts.drift import BANK, REMEDIES
 from nextframe.runtime.session.parts.stages import StageChoice, load_staged
 from nextframe.runtime.session.registry import WorldFolder, load_world
 from nextframe.runtime.session.supervisor import SupervisorLimits
-from nextframe.worlds.circuit.recipe.drift_bank import scores_of
+from nextframe.worlds.recipe.drift_bank import scores_of
 from nextframe.worlds.drive.recipe.drift_bank import make_bank, real_sessions
 from nextframe.worlds.drive.teacher.simulator import Simulator
 from nextframe.worlds.drive.world import dynamics_config, new_generator

@@ -34,7 +34,7 @@ from ....worlds.circuit.evaluation.dreams import one_ahead, real_bands
 from ....worlds.circuit.evaluation.rig import Bench, car_of, denoise
 from ....worlds.circuit.recipe.clips import Latents
 from ....worlds.circuit.recipe.data import HELD_OUT_SEED, Driver, condition, drive
-from ....worlds.circuit.recipe.drift_bank import BANK
+from ....worlds.recipe.drift_bank import BANK
 from ....worlds.circuit.teacher.render import Renderer
 from ....worlds.circuit.teacher.simulator import TIMES, WEATHERS, Controls, Simulator, State
 from .plot import draw_cases

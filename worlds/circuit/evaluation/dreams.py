@@ -20,10 +20,11 @@ from ...evaluation.measures import (
     strangers,
     visible_change,
 )
-from ..recipe.data import HELD_OUT_SEED, Driver, Episode, condition, drive
+from ...recipe.rollout import denoised
+from ..recipe.data import HELD_OUT_SEED, Driver, Episode, car_of, condition, drive
 from ..teacher.simulator import TIMES, WEATHERS, Car, Controls, State, one_hot
 from ..teacher.track import HEIGHT_PX, WIDTH_PX
-from .rig import Bench, car_of, denoise
+from .rig import Bench
 
 LIKENESS = 0.7
 """A car is where it should be if its picture correlates this well with the teacher's of the same pose."""
@@ -99,7 +100,7 @@ def free_run(bench: Bench, rows: int, ticks: int, steps: int, ask_at: tuple[int,
         )
         if t in ask_at or t % 250 == 150:
             ask(bench, generator, drivers, given, dream)
-        latent = denoise(generator, given, steps)
+        latent = denoised(generator, given, steps)
         if t in ask_at or t % 20 == 0:
             frames = generator.decode(latent).numpy()
             dream.film.append(frames[0])
@@ -168,18 +169,18 @@ def near_cover(bench: Bench, car: Car) -> bool:
 def ask(bench: Bench, generator: RollingGenerator, drivers: list[DreamDriver], given: Tensor, dream: Dream) -> None:
     """Counterfactuals from here, same memory and noise: another weather; left against right; a held turn."""
     here = generator.snapshot()
-    plain = generator.decode(denoise(generator, given, 4)).numpy()
+    plain = generator.decode(denoised(generator, given, 4)).numpy()
     switched = given.clone()
     for k, driver in enumerate(drivers):
         now = WEATHERS.index(driver.state.weather_target)
         switched[k, 4 : 4 + len(WEATHERS)] = torch.tensor(one_hot(WEATHERS[(now + 1 + k % 3) % 4], WEATHERS))
-    other = generator.decode(denoise(generator, switched, 4)).numpy()
+    other = generator.decode(denoised(generator, switched, 4)).numpy()
     dream.weather_seen += [
         visible_change(a, b, levels=2) > 0.2 * WIDTH_PX * HEIGHT_PX for a, b in zip(plain, other, strict=True)
     ]
     left, right = given.clone(), given.clone()
     left[:, 0], right[:, 0] = -1.0, 1.0
-    a, b = (generator.decode(denoise(generator, side, 4)).numpy() for side in (left, right))
+    a, b = (generator.decode(denoised(generator, side, 4)).numpy() for side in (left, right))
     for k, driver in enumerate(drivers):
         shown = generator.last[k][-2 * SLOT_DIM + 4] > 0 and bench.renderer.visible(driver.state.player) > 0.5
         if shown and driver.state.player.speed > 1.0:
@@ -199,7 +200,7 @@ def held_turns(  # noqa: PLR0917 - as `ask`, which is its only caller
     before = generator.last.clone()
     fair = [s.player.speed > 0.8 for s in states]
     for _ in range(ticks):
-        generator.commit(denoise(generator, held, 2), held)
+        generator.commit(denoised(generator, held, 2), held)
         for k, state in enumerate(states):
             states[k] = bench.simulator.step(state, Controls(float(levels[k]), 0.6))
             fair[k] &= not states[k].hit and bench.simulator.covered(states[k].player) is None

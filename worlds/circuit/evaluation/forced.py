@@ -16,8 +16,9 @@ from ...evaluation.measures import (
     squared_error,
     ssim,
 )
+from ...recipe.rollout import denoised
 from ..recipe.data import HELD_OUT_SEED, drive
-from .rig import LADDER, PAST_TICKS, Bench, denoise
+from .rig import LADDER, PAST_TICKS, Bench
 
 
 def next_frame(
@@ -48,7 +49,7 @@ def next_frame(
     for t in track(range(PAST_TICKS, total), "next frame"):
         drawn = {"ceiling": generator.decode(latents[:, t]).numpy()}
         for name, rung, given in [*((f"steps_{k}", k, conditions) for k in rungs), ("shuffled", rungs[-1], shuffled)]:
-            drawn[name] = generator.decode(denoise(generator, given[:, t], rung)).numpy()
+            drawn[name] = generator.decode(denoised(generator, given[:, t], rung)).numpy()
         for k in range(rows):
             before, true = frames[k, t - 1], frames[k, t]
             note("copy_last", before, true, before)

@@ -18,11 +18,12 @@ from ....runtime.core import AXIS_LEVELS, Action, ActionSpace, Frame, quantise_a
 from ...evaluation.players import Palette
 from ...evaluation.subjects import Frames, Pair, Poses, Subject
 from ...prompts.words import parse_prompt
+from ...recipe.rollout import denoised
 from .. import world as circuit
-from ..recipe.data import HELD_OUT_SEED, Driver, condition
+from ..recipe.data import HELD_OUT_SEED, Driver, car_of, condition
 from ..teacher.render import Renderer
 from ..teacher.simulator import TIMES, WEATHERS, Controls, Simulator, State, controls_of
-from .rig import Bench, car_of, denoise
+from .rig import Bench
 
 FIRST_SEED = HELD_OUT_SEED + 20_000
 """The other measures of the circuit use the numbers below."""
@@ -117,7 +118,7 @@ class CircuitDream(CircuitRows):
         """A tick under the simulator's own controls, which may lie between the levels of an action."""
         shadows = [self.bench.simulator.step(s, c) for s, c in zip(self.states, controls, strict=True)]
         given = torch.from_numpy(np.stack([condition(c, s) for c, s in zip(controls, shadows, strict=True)]))
-        self._generator.commit(denoise(self._generator, given, self._steps), given)
+        self._generator.commit(denoised(self._generator, given, self._steps), given)
         last, before = self._generator.last, self._generator.before
         for row, shadow in enumerate(shadows):
             player, rival = (car_of(last[row], before[row], slot) for slot in (0, 1))

@@ -9,8 +9,9 @@ import torch
 from rich.progress import track
 
 from ....model.tokenizers.scenes.still import SLOT_DIM
+from ...recipe.rollout import denoised
 from ..recipe.data import HELD_OUT_SEED, Episode, drive
-from .rig import PAST_TICKS, Bench, denoise
+from .rig import PAST_TICKS, Bench
 
 
 def passages(bench: Bench, episodes: int, window: int | None = None, steps: int = 4) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def passages(bench: Bench, episodes: int, window: int | None = None, steps: int 
         given = torch.stack(
             [torch.from_numpy(e.conditions[min(a + t, len(e.conditions) - 1)]) for e, _, a, _ in events]
         )
-        latent = denoise(generator, given, steps)
+        latent = denoised(generator, given, steps)
         generator.commit(latent, given)
         for k, (_, slot, a, b) in enumerate(events):
             if abs(t - (b - a)) <= 4:

@@ -7,9 +7,10 @@ import math
 import torch
 
 from ....model.tokenizers.scenes.still import POSITION_SCALE_PX, SLOT_DIM
+from ...recipe.rollout import denoised
 from ..recipe.data import HELD_OUT_SEED, coming_to_rest, condition
 from ..teacher.simulator import Controls, State
-from .rig import PAST_TICKS, Bench, denoise
+from .rig import PAST_TICKS, Bench
 
 STOPPING_TICKS, IDLE_TICKS = 150, 240
 PUSHED_PX = 0.01
@@ -27,7 +28,7 @@ def idle_drift_px(bench: Bench, rows: int) -> float:
     hands_off = torch.stack([torch.from_numpy(condition(Controls(), state)) for state in states])
     before, later = places(generator.last), states
     for _ in range(IDLE_TICKS):
-        generator.commit(denoise(generator, hands_off, 2), hands_off)
+        generator.commit(denoised(generator, hands_off, 2), hands_off)
         later = [bench.simulator.step(state, Controls()) for state in later]
     moved = (places(generator.last) - before).norm(dim=-1) * POSITION_SCALE_PX
     pushed = [

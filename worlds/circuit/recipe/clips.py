@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,24 +20,17 @@ from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 from ....model.dynamics.slots import Dynamics
 from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer
+from ...recipe.clips import Clips, Episodes, OwnEpisodes, Pool, clips_at, last_replaced
 from ..teacher.art import load_art
 from ..teacher.render import CAR_LENGTH_PX, CAR_WIDTH_PX
 from ..teacher.simulator import Car, Simulator, State
 from ..teacher.track import HEIGHT_PX, WIDTH_PX
 from .data import VISIBLE_SHARE, drive
-from .on_policy import OwnEpisodes, joined, make
+from .on_policy import make
 
 CLIP_TICKS = 40
 TOGETHER_TICKS = 12
 """Both cars were hidden at some tick of the last so many."""
-
-
-@dataclass(frozen=True)
-class Episodes:
-    """`latents`: `(episodes, ticks, latent_dim)`. `conditions`: `(episodes, ticks, condition_dim)`."""
-
-    latents: Tensor
-    conditions: Tensor
 
 
 def visible_share(cars: Tensor, open_sky: Tensor) -> Tensor:
@@ -98,18 +90,6 @@ def load_episodes(path: Path, latents: Latents, count: int, ticks: int, first_se
     return Episodes(stored["latents"], stored["conditions"])
 
 
-class Clips(NamedTuple):
-    """What a step learns from, `(batch, CLIP_TICKS, ...)` each. `dreamt` `(batch,)`: histories of the network's own."""
-
-    targets: Tensor
-    histories: Tensor
-    conditions: Tensor
-    dreamt: Tensor
-
-    def to(self, device: str) -> Clips:
-        return Clips(*(part.to(device) for part in self))
-
-
 class Returns(NamedTuple):
     """Episode and tick, `(n, 2)`, of each return of a car from under a roof: of all, and of those that were hidden with
     the other car. One in ten is of the second kind, and with both out of sight nobody sees who touched whom."""
@@ -140,9 +120,7 @@ def sample_clips(episodes: Episodes, batch: int, returning: Returns | None = Non
             picked[::2] = returning.together[torch.randint(len(returning.together), (len(picked[::2]),))]
         which[:some] = picked[:, 0]
         start[:some] = picked[:, 1] - torch.randint(24, CLIP_TICKS - 2, (some,))
-    index = start[:, None] + torch.arange(CLIP_TICKS)
-    latents = episodes.latents[which[:, None], index]
-    return Clips(latents, latents, episodes.conditions[which[:, None], index], torch.zeros(batch, dtype=torch.bool))
+    return clips_at(episodes, which[:, None], start[:, None] + torch.arange(CLIP_TICKS))
 
 
 class Dreams:
@@ -150,33 +128,23 @@ class Dreams:
 
     POOL, FRESH_S, ROWS, TICKS, SETTLE_TICKS = 5, 240.0, 64, 200, 150
 
-    def __init__(self, tokenizer: SlotTokenizer) -> None:
-        self._tokenizer, self._latents, self._simulator = tokenizer, Latents(tokenizer), Simulator()
-        self._pool: list[OwnEpisodes] = []
-        self._made, self._due_s = 0, 0.0
+    def __init__(self, tokenizer: SlotTokenizer, dynamics: Dynamics) -> None:
+        """`dynamics`: whose dreams they are, as it is when one is made."""
+        self._tokenizer, self._dynamics = tokenizer, dynamics
+        self._latents, self._simulator = Latents(tokenizer), Simulator()
+        self._pool = Pool(self._make, least=2, most=self.POOL, every_s=self.FRESH_S)
 
-    def at(self, dynamics: Dynamics, spent_s: float) -> OwnEpisodes:
-        while len(self._pool) < 2 or spent_s >= self._due_s:
-            generator = RollingGenerator(self._tokenizer, copy.deepcopy(dynamics).cpu(), rows=self.ROWS)
-            settle_ticks = self.SETTLE_TICKS * (self._made % 3)
-            seed = int(spent_s) + self._made
-            fresh = make(generator, self._latents.of, self._simulator, seed, self.TICKS, settle_ticks=settle_ticks)
-            deep = 100 * float((fresh.depth_px > 2).float().mean())
-            print(f"{spent_s:.0f} s: own episodes, {deep:.1f} % of ticks deep in a wall", flush=True)
-            self._pool = [*self._pool, fresh][-self.POOL :]
-            self._made += 1
-            self._due_s = spent_s + self.FRESH_S
-            self._all = joined(self._pool)
-        return self._all
+    def at(self, spent_s: float) -> list[OwnEpisodes]:
+        return self._pool.at(spent_s)
 
+    def mixed(self, clips: Clips, share: float, spent_s: float) -> Clips:
+        """The last `share` of the batch replaced by clips of the network's own episodes."""
+        return last_replaced(clips, self._pool.any(spent_s), share)
 
-def with_dreams(clips: Clips, own: OwnEpisodes, share: float) -> Clips:
-    """The last `share` of the batch replaced by clips of the network's own episodes."""
-    rows = round(share * len(clips.targets))
-    count, ticks, _ = own.targets.shape
-    which = torch.randint(count, (rows,))[:, None]
-    index = torch.randint(ticks - CLIP_TICKS, (rows, 1)) + torch.arange(CLIP_TICKS)
-    parts = (own.targets, own.histories, own.conditions)
-    mixed = [torch.cat([a[: len(a) - rows], b[which, index]]) for a, b in zip(clips[:3], parts, strict=True)]
-    dreamt = torch.arange(len(clips.targets)) >= len(clips.targets) - rows
-    return Clips(mixed[0], mixed[1], mixed[2], dreamt)
+    def _make(self, seed: int, number: int) -> OwnEpisodes:
+        generator = RollingGenerator(self._tokenizer, copy.deepcopy(self._dynamics).cpu(), rows=self.ROWS)
+        settle_ticks = self.SETTLE_TICKS * (number % 3)
+        fresh = make(generator, self._latents.of, self._simulator, seed, self.TICKS, settle_ticks=settle_ticks)
+        deep = 100 * float((fresh.astray > 2).float().mean())
+        print(f"own episodes, {deep:.1f} % of ticks deep in a wall", flush=True)
+        return fresh

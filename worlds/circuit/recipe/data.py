@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ....model.tokenizers.scenes.still import POSITION_SCALE_PX, SLOT_DIM
 from ..teacher.render import Renderer
 from ..teacher.simulator import REST_SPEED, TIMES, WEATHERS, Car, Controls, Simulator, State
 from ..teacher.track import HEIGHT_PX, WIDTH_PX
@@ -37,6 +39,18 @@ def condition(controls: Controls, state: State) -> NDArray[np.float32]:
     time = [float(state.time_target == t) for t in TIMES]
     row = [controls.steer, controls.throttle, controls.brake, float(controls.handbrake), *weather, *time]
     return np.array(row, np.float32)
+
+
+def car_of(last: Tensor, before: Tensor, slot: int) -> Car | None:
+    """The car a latent shows, with its speed from the latent before; None while hidden."""
+    a, b = (z[-2 * SLOT_DIM :].view(2, SLOT_DIM)[slot].tolist() for z in (last, before))
+    if a[4] < 0:
+        return None
+    x, y = a[0] * POSITION_SCALE_PX + WIDTH_PX / 2, a[1] * POSITION_SCALE_PX + HEIGHT_PX / 2
+    heading = math.atan2(a[3], a[2])
+    if b[4] < 0:
+        return Car(x, y, heading, 3 * math.cos(heading), 3 * math.sin(heading), float(a[5] > 0))
+    return Car(x, y, heading, (a[0] - b[0]) * POSITION_SCALE_PX, (a[1] - b[1]) * POSITION_SCALE_PX, float(a[5] > 0))
 
 
 # --- still scenes, for the tokenizer ------------------------------------------------------------------------------

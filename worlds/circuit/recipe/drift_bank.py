@@ -11,38 +11,30 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import track
-from safetensors.torch import save_file
 
 from ....controllers.bots import make_bot
-from ....model.drift.bank import DriftBank, Wide, quantile_bands, save_bank
-from ....model.drift.monitor import ALARM_AFTER_TICKS, DriftMonitor
-from ....model.tokenizers.scenes.still import SLOT_DIM
+from ....model.drift.bank import DriftBank, Wide
+from ....model.tokenizers.scenes.still import SLOT_DIM, SlotTokenizer
 from ....runtime.session.registry import find_world
-from ..evaluation.rig import Bench
+from ...recipe.drift_bank import BANK, FLOOR_LAMP, Session, filled, open_bank, store
 from ..teacher.render import Renderer
 from ..teacher.simulator import TIMES, WEATHERS, Controls, Simulator, controls_of
+from ..world import load_networks
 from .clips import Latents
 from .data import HELD_OUT_SEED, Driver, Episode, condition
 from .dynamics import levels_of
 
-BANK = "drift_bank.safetensors"
-GROUPS = (len(WEATHERS), len(TIMES))
-WINDOW_TICKS, SETTLE_TICKS = 64, 40
 EPISODES, TICKS, DRAWN_EPISODES, HELD_OUT_EPISODES = 48, 600, 1, 192
-KEEP_EVERY_TICKS = 8
-CLIPS, CLIP_TICKS = 4, 32
+CLIP_TICKS = 32
 BANK_SEED = 400_000
-FLOOR_SCENE_LEVELS, FLOOR_SLOT, FLOOR_LAMP = 1.0, 0.02, 2.0
+FLOOR_SCENE_LEVELS, FLOOR_SLOT = 1.0, 0.02
 """Bands reach at least this far on both sides of their middle. The scene of a mood stands still in a simulator, so it
-gets a grey level; places get 1.3 px. Brake lamps do as the driver says and are never drift: any lamp is inside."""
-LEAST_ALARM_SCORE = 0.25
+gets a grey level; places get 1.3 px."""
 
 
 def episode(simulator: Simulator, seed: int, ticks: int, mood: tuple[str, str] | None, rate: float) -> Episode:
@@ -69,84 +61,42 @@ def episode(simulator: Simulator, seed: int, ticks: int, mood: tuple[str, str] |
     return Episode(states, np.stack(conditions))
 
 
-def open_bank(latent_dim: int, scene_dim: int) -> DriftBank:
-    """A bank that finds nothing, for gathering statistics."""
-    shape = (len(WEATHERS) * len(TIMES), 3, latent_dim)
-    low, high = np.full(shape, -1e9, np.float32), np.full(shape, 1e9, np.float32)
-    clips = np.zeros((shape[0], 1, 1, latent_dim), np.float32)
-    return DriftBank(low, high, clips, GROUPS, scene_dim, WINDOW_TICKS, SETTLE_TICKS, 0.0)
-
-
-def statistics_of(bank: DriftBank, latents: NDArray[np.float32], conditions: NDArray[np.float32]) -> Iterator[Wide]:
-    """The running statistics of one session, every few ticks, once all channels are judged."""
-    monitor = DriftMonitor(bank, remember_ticks=1)
-    for tick, (latent, given) in enumerate(zip(latents, conditions, strict=True)):
-        monitor.observe(latent, given)
-        if tick % KEEP_EVERY_TICKS == 0 and monitor.report.judged == bank.latent_dim:
-            yield monitor.statistics()[0]
-
-
-def scores_of(bank: DriftBank, latents: NDArray[np.float32], conditions: NDArray[np.float32]) -> list[float]:
-    monitor = DriftMonitor(bank, remember_ticks=1)
-    return [monitor.observe(latent, given).score for latent, given in zip(latents, conditions, strict=True)]
-
-
-def floors(bench: Bench, latent_dim: int) -> Wide:
+def floors(tokenizer: SlotTokenizer, latent_dim: int) -> Wide:
     """The least reach of each band, `(3, latent_dim)`."""
-    levels = levels_of(bench.generator(1).tokenizer).numpy()
+    levels = levels_of(tokenizer).numpy()
     floor = np.full((3, latent_dim), FLOOR_SLOT)
     floor[:, : len(levels)] = FLOOR_SCENE_LEVELS / np.maximum(levels, 1e-6)
     floor[:, len(levels) + SLOT_DIM - 1 :: SLOT_DIM] = FLOOR_LAMP
     return floor
 
 
-def make_bank(bench: Bench, episodes: int, ticks: int, drawn: int, held_out: int) -> DriftBank:
-    generator = bench.generator(1)
-    latents_of, config = Latents(generator.tokenizer), generator.config
-    empty, floor = open_bank(config.latent_dim, config.scene_dim), floors(bench, config.latent_dim)
-    lows, highs, clips = [], [], []
-    moods = [(weather, time) for weather in WEATHERS for time in TIMES]
-    for at, mood in enumerate(track(moods, "moods")):
-        samples, cuts = [], []
-        for k in range(episodes):
-            real = episode(bench.simulator, BANK_SEED + at * 1000 + k, ticks, mood, rate=0.0)
-            latents = latents_of.of(real.states)
-            samples.append(np.stack(list(statistics_of(empty, latents.numpy(), real.conditions))))
-            cuts += [latents[t : t + CLIP_TICKS] for t in range(100, ticks - CLIP_TICKS, 150)]
-            if k < drawn:
-                drawn_latents = bench.encode(generator, bench.frames(real.states))
-                samples.append(np.stack(list(statistics_of(empty, drawn_latents.numpy(), real.conditions))))
-        low, high = quantile_bands(samples, floor)
-        lows.append(low)
-        highs.append(high)
-        clips.append(chosen_clips(torch.stack(cuts), config.scene_dim))
-    bank = replace(empty, low=np.stack(lows), high=np.stack(highs), clips=np.stack(clips))
-    return replace(bank, alarm_score=alarm_of(bank, bench, latents_of, HELD_OUT_SEED + 40_000, held_out))
+def make_bank(simulator: Simulator, folder: Path, episodes: int = EPISODES) -> DriftBank:
+    """Of the networks in `folder`, whose tokenizer says what a picture is."""
+    tokenizer, dynamics = load_networks(folder)
+    latents_of, renderer, config = Latents(tokenizer.eval()), Renderer(), dynamics.config
+    empty = open_bank(config.latent_dim, config.scene_dim, (len(WEATHERS), len(TIMES)))
 
+    def session(seed: int, mood: tuple[str, str] | None, rate: float = 0.0) -> Session:
+        real = episode(simulator, seed, TICKS, mood, rate)
+        return latents_of.of(real.states).numpy(), real.conditions
 
-def alarm_of(bank: DriftBank, bench: Bench, latents_of: Latents, first_seed: int, sessions: int) -> float:
-    """The lowest alarm that none of so many real sessions raises: the highest score that one of them stays above for
-    as long as an alarm needs. Prints how the sessions lie."""
-    worst = []
-    for k in track(range(sessions), "held out"):
-        real = episode(bench.simulator, first_seed + k, TICKS, None, rate=0.004)
-        scores = scores_of(bank, latents_of.of(real.states).numpy(), real.conditions)
-        worst.append(float(np.lib.stride_tricks.sliding_window_view(scores, ALARM_AFTER_TICKS).min(1).max()))
-    quantiles = ", ".join(f"{q:g}: {np.quantile(worst, q):.3f}" for q in (0.5, 0.9, 0.95, 0.99, 1.0))
-    print(f"score held for {ALARM_AFTER_TICKS} ticks, by session: {quantiles}")
-    return max(LEAST_ALARM_SCORE, *worst)
+    def read(seed: int, mood: tuple[str, str]) -> Session:
+        """The same through pictures."""
+        real = episode(simulator, seed, TICKS, mood, 0.0)
+        with torch.inference_mode():
+            frames = [torch.from_numpy(renderer.draw(state))[None] for state in real.states]
+            return torch.cat([tokenizer.encode(frame) for frame in frames]).numpy(), real.conditions
 
+    def moods() -> Iterator[tuple[list[Session], list[Session]]]:
+        for at, mood in enumerate(track([(w, t) for w in WEATHERS for t in TIMES], "moods")):
+            first = BANK_SEED + at * 1000
+            drawn = [read(first + k, mood) for k in range(DRAWN_EPISODES)]
+            yield [session(first + k, mood) for k in range(episodes)], drawn
 
-def chosen_clips(cuts: torch.Tensor, scene_dim: int) -> NDArray[np.float32]:
-    """A few clips, `(clips, ticks, latent_dim)`: both cars in sight at the end, ends far from each other."""
-    ends = cuts[:, -1, scene_dim:].unflatten(-1, (2, SLOT_DIM))
-    usable = cuts[(ends[..., 4] > 0).all(-1)]
-    ends = usable[:, -1, scene_dim:]
-    picked = [0]
-    while len(picked) < CLIPS:
-        away = torch.cdist(ends, ends[picked]).min(1).values
-        picked.append(int(away.argmax()))
-    return usable[picked].numpy().copy()
+    held_out = (
+        session(HELD_OUT_SEED + 40_000 + k, None, rate=0.004) for k in track(range(HELD_OUT_EPISODES), "held out")
+    )
+    return filled(empty, moods(), floors(tokenizer, config.latent_dim), held_out, clip_ticks=CLIP_TICKS)
 
 
 def main() -> None:
@@ -155,10 +105,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=EPISODES, help="real sessions in each mood")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Bench(Simulator(), Renderer(), find_world("circuit").path)
-    bank = make_bank(bench, options.episodes, TICKS, DRAWN_EPISODES, HELD_OUT_EPISODES)
-    save_file(save_bank(bank), options.to)
-    print(f"{options.to}: {options.to.stat().st_size / 1024:.0f} KiB, alarm above {bank.alarm_score:.2f}")
+    store(make_bank(Simulator(), find_world("circuit").path, options.episodes), options.to)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import copy
 from pathlib import Path
 
 import torch
-from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
@@ -22,18 +21,16 @@ from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 from ....model.dynamics.slots import Dynamics
 from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import POSITION_SCALE_PX, SLOT_DIM, SlotTokenizer
-from ...recipe.run import DynamicsRun, run_options
+from ...recipe.clips import Clips, Episodes
+from ...recipe.losses import huber, own_share_at, predicted, strengths
+from ...recipe.rollout import free_run
+from ...recipe.run import DynamicsRun, begun, run_options
 from ..teacher.track import HEIGHT_PX, WIDTH_PX
 from ..world import TOKENIZER, dynamics_config, fresh_tokenizer, load_networks
-from .clips import Clips, Dreams, Episodes, Latents, load_episodes, returns, sample_clips, with_dreams
+from .clips import Dreams, Latents, load_episodes, returns, sample_clips
 from .data import HELD_OUT_SEED
 
 # --- the objective ------------------------------------------------------------------------------------------------
-
-
-def huber(error: Tensor, scale: float) -> Tensor:
-    """Pseudo-Huber: quadratic below `scale`, linear above, so rare jumps do not drown the fine work."""
-    return (1 + (error / scale).square()).sqrt() - 1
 
 
 def levels_of(tokenizer: SlotTokenizer) -> Tensor:
@@ -92,81 +89,25 @@ def corrupt(dynamics: Dynamics, clean: Tensor, strength: Tensor, levels: Tensor)
     return torch.cat([scene, torch.cat([place, turn, slots[..., 4:]], -1).flatten(-2)], -1)
 
 
-def draw_windows(batch: int, full: int) -> Tensor:
-    """Mostly the whole memory; sometimes less, so that the same weights can be asked with less."""
-    choices = torch.tensor([full, full, full, full, 24, 16, 4, 1])
-    return choices[torch.randint(len(choices), (batch,))].clamp(max=full)
-
-
-def noise_levels(shape: tuple[int, int], taus: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Noise levels of the step learned and of the step before it: the ladder's own twice in three, else any.
-
-    Four in ten are pure noise, where most of the next frame is decided.
-    """
-    ladder = torch.tensor(taus, device=device)
-    rung = torch.randint(1, len(taus), shape, device=device)
-    any_level = torch.rand(shape, device=device)
-    on_ladder = torch.rand(shape, device=device) < 0.66
-    tau = torch.where(on_ladder, ladder[rung], any_level)
-    earlier = torch.where(on_ladder, ladder[rung - 1], any_level * torch.rand(shape, device=device))
-    first = torch.rand(shape, device=device) < 0.4
-    return torch.where(first, 0.0, tau), torch.where(first, 0.0, earlier)
-
-
 def loss_of(dynamics: Dynamics, tokenizer: SlotTokenizer, clips: Clips, own_share: float) -> Tensor:
-    """One training loss: pass 1 without gradient gives estimates, pass 2 learns with them."""
-    clean, conditions = clips.targets, clips.conditions
-    batch, time_ticks, _ = clean.shape
-    device = clean.device
-    strength = torch.where(torch.rand(batch, device=device) < 0.3, 0.0, torch.rand(batch, device=device) * 0.8)
+    """One training loss."""
+    clean = clips.targets
+    strength = strengths(clips, 0.3, 0.8)
     remembered, fair = forget(clean, dynamics.config.scene_dim)
     remembered = torch.where(clips.dreamt[:, None, None], clips.histories, remembered)
-    # How fast a dreamt rival means to go, nobody knows: the teacher answers for the player alone.
-    answered = torch.tensor([1.0, 0.0], device=device)
+    # How fast a dreamt rival means to go is unknown: the teacher answers for the player alone.
+    answered = torch.tensor([1.0, 0.0], device=clean.device)
     fair = torch.where(clips.dreamt[:, None, None], answered, fair)
-    levels = levels_of(tokenizer).to(device)
-    history = corrupt(dynamics, remembered, strength, levels)
-    shape = (batch, time_ticks)
-    tau, earlier = noise_levels(shape, dynamics.config.taus, device)
-    noise = torch.randn_like(clean)
-    noisy = tau[..., None] * clean + (1 - tau[..., None]) * noise
-    # The estimate comes from an earlier, noisier step, as in the sampler; this one's would already know the answer.
-    noisier = earlier[..., None] * clean + (1 - earlier[..., None]) * noise
-    window = draw_windows(batch, dynamics.config.window).to(device)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        guess = dynamics(history, noisier, torch.zeros_like(noisy), conditions, earlier, window).float()
-    if own_share > 0:
-        own = tokenizer.canonical(guess)
-        swap = torch.rand(shape, device=device) < own_share * (torch.rand(batch, 1, device=device) < 0.6)
-        swap[:, 0] = False
-        swap &= fair.all(-1)  # what was forgotten stays forgotten, and what was dreamt is its own already
-        history = torch.where(swap[..., None], own, history)
-    known = (tau > 0) & (torch.rand(shape, device=device) < 0.9)
-    estimate = torch.where(known[..., None], guess, 0.0)
-    with torch.autocast(device.type, torch.bfloat16):
-        predicted = dynamics(history, noisy, estimate, conditions, tau, window).float()
-    settled, scene = dynamics.settled(conditions), dynamics.split(clean)[0]
-    return objective(dynamics, predicted, clean, fair, levels)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
+    levels = levels_of(tokenizer).to(clean.device)
+    made = predicted(
+        dynamics, tokenizer, clips, corrupt(dynamics, remembered, strength, levels), own_share=own_share, own_rows=0.6,
+        replaceable=fair.all(-1),  # what was forgotten stays forgotten, and what was dreamt is its own already
+    )  # fmt: skip
+    settled, scene = dynamics.settled(clips.conditions), dynamics.split(clean)[0]
+    return objective(dynamics, made, clean, fair, levels)[:, 1:].mean() + 0.3 * (settled - scene).abs().mean()
 
 
 # --- watching -----------------------------------------------------------------------------------------------------
-
-
-@torch.inference_mode()
-def free_run(  # noqa: PLR0917 - as in the sentence below
-    generator: RollingGenerator, episodes: Episodes, seed_ticks: int, ticks: int, steps: int, rows: int
-) -> Tensor:
-    """Latents dreamt after `seed_ticks` true ones under the episodes' controls, `(rows, ticks, latent_dim)`."""
-    generator.prefill(episodes.latents[:rows, :seed_ticks], episodes.conditions[:rows, :seed_ticks])
-    out = []
-    for t in range(seed_ticks, seed_ticks + ticks):
-        condition = episodes.conditions[:rows, t]
-        job = generator.start(condition, seed=1, steps=steps)
-        while job.can_step:
-            job.step()
-        generator.commit(job.finish(), condition)
-        out.append(generator.last)
-    return torch.stack(out, 1)
 
 
 def place_error_px(generator: RollingGenerator, dreamt: Tensor, true: Tensor) -> Tensor:
@@ -181,7 +122,7 @@ def place_error_px(generator: RollingGenerator, dreamt: Tensor, true: Tensor) ->
 def watch(dynamics: Dynamics, tokenizer: SlotTokenizer, held_out: Episodes) -> str:
     rows, start, ticks = min(32, len(held_out.latents)), 16, 120
     generator = RollingGenerator(tokenizer, copy.deepcopy(dynamics).cpu(), rows=rows)
-    dreamt = free_run(generator, held_out, start, ticks, 2, rows)
+    dreamt = free_run(generator, held_out.latents[:rows], held_out.conditions[:rows, : start + ticks], start)
     true = held_out.latents[:rows, start : start + ticks]
     error = place_error_px(generator, dreamt, true)
     text = [
@@ -203,10 +144,7 @@ def main() -> None:
     )
     parser.add_argument("--episodes", type=int, default=2400)
     parser.add_argument("--own-share", type=float, default=0.0, help="of a batch: the network's own episodes")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
+    options = begun(parser)
     tokenizer = fresh_tokenizer()
     tokenizer.load_state_dict(load_file(options.out / TOKENIZER))
     latents = Latents(tokenizer)
@@ -224,17 +162,17 @@ def train(options: argparse.Namespace, tokenizer: SlotTokenizer, episodes: Episo
         f"{sum(p.numel() for p in dynamics.parameters()) / 1e6:.2f} M parameters, {len(episodes.latents)} episodes",
         flush=True,
     )
-    returning, dreams = returns(episodes), Dreams(tokenizer)
-    with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
-        bar = progress.add_task("dynamics", total=1.0)
-        while course.goes_on():
-            clips = sample_clips(episodes, options.batch, returning)
-            if options.own_share > 0:
-                clips = with_dreams(clips, dreams.at(course.average, course.spent_s), options.own_share)
-            share = min(0.5, max(0.0, course.part - 0.15) * 2)
-            course.descend(loss_of(course.learner, tokenizer, clips.to(options.device), own_share=share))
-            course.say(lambda: watch(course.average, tokenizer, held_out))
-            progress.update(bar, completed=course.part)
+    returning, dreams = returns(episodes), Dreams(tokenizer, course.average)
+
+    def batch() -> Clips:
+        clips = sample_clips(episodes, options.batch, returning)
+        return dreams.mixed(clips, options.own_share, course.spent_s) if options.own_share > 0 else clips
+
+    course.learn(
+        batch,
+        lambda learner, clips: loss_of(learner, tokenizer, clips, own_share=own_share_at(course.part, 0.15)),
+        lambda average: watch(average, tokenizer, held_out),
+    )
 
 
 if __name__ == "__main__":

@@ -1,27 +1,20 @@
-"""Episodes that the dynamics itself made under careless driving, with the teacher's answer to each of its frames.
-
-Training on the teacher's own drives shows the network only places where the teacher's car can be. A dream under a
-careless bot leaves them: a pixel too deep in a wall here, two there, and nothing says where to go from there. So the
-network drives, and the teacher, put where the dream shows the cars, says what the next frame would have been (DAgger,
-Ross et al. 2011). Targets that continued the teacher's own, undisturbed drive would contradict what the history shows.
-"""
+"""The circuit's teacher answers to what the network dreams under careless driving (`nextframe.worlds.recipe.clips`)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 
 from ....model.generator.ticks import RollingGenerator
-from ..evaluation.rig import car_of, denoise
+from ...recipe.clips import OwnEpisodes, own_episodes
 from ..teacher.simulator import Controls, Simulator, State
 from ..teacher.track import WALL_PX
-from .data import Driver, coming_to_rest, condition, rests
+from .data import Driver, car_of, coming_to_rest, condition, rests
 
 PUSH_PX = 6.0
 """A car deep in a wall comes back by so much a tick: the teacher would put it back at once, which nobody can follow."""
@@ -79,19 +72,6 @@ def _axes(controls: Controls) -> tuple[float, float, float]:
     return controls.steer, controls.throttle, controls.brake
 
 
-@dataclass(frozen=True)
-class OwnEpisodes:
-    """`histories`, `targets`: `(episodes, ticks, latent_dim)`; the target of tick t continues the history before it.
-
-    `conditions`: `(episodes, ticks, condition_dim)`. `depth_px`: `(episodes, ticks)`, the player's depth in a wall.
-    """
-
-    histories: Tensor
-    targets: Tensor
-    conditions: Tensor
-    depth_px: Tensor
-
-
 def seen(simulator: Simulator, shadow: State, last: Tensor, before: Tensor) -> State:
     """The teacher's state with the cars where the dream shows them; where it hides one, the teacher's goes on."""
     player = car_of(last, before, 0) or shadow.player
@@ -104,7 +84,46 @@ def seen(simulator: Simulator, shadow: State, last: Tensor, before: Tensor) -> S
     )
 
 
-@torch.inference_mode()
+class CircuitAnswers:
+    """The simulator put where a dream has the cars, with careless drivers. `latents_of`: states to true latents.
+
+    Starts are the teacher's; with `off_road` every fourth one is moved up to a car's length beyond the walls.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        latents_of: Callable[[list[State]], Tensor],
+        rows: int,
+        seed: int,
+        *,
+        off_road: bool = True,
+    ) -> None:
+        self._simulator, self._latents_of = simulator, latents_of
+        self._states = [simulator.reset(seed * rows + k) for k in range(rows)]
+        if off_road:
+            self._states[::4] = [astray(simulator, state, seed * rows + k) for k, state in enumerate(self._states[::4])]
+        self._drivers = [Careless(simulator, seed * rows + k) for k in range(rows)]
+
+    def begin(self) -> tuple[Tensor, Tensor]:
+        return self._latents_of(self._states), conditions([Controls()] * len(self._states), self._states)
+
+    def answer(self) -> tuple[Tensor, Tensor]:
+        controls = [driver.controls(state) for driver, state in zip(self._drivers, self._states, strict=True)]
+        self._shadows = [
+            gently(state, self._simulator.step(state, c)) for state, c in zip(self._states, controls, strict=True)
+        ]
+        return conditions(controls, self._shadows), self._latents_of(self._shadows)
+
+    def see(self, generator: RollingGenerator) -> Tensor:
+        """The player's depth in a wall, px."""
+        self._states = [
+            seen(self._simulator, shadow, generator.last[k], generator.before[k])
+            for k, shadow in enumerate(self._shadows)
+        ]
+        return torch.tensor([depth_px(self._simulator, state) for state in self._states])
+
+
 def make(
     generator: RollingGenerator,
     latents_of: Callable[[list[State]], Tensor],
@@ -115,34 +134,14 @@ def make(
     settle_ticks: int = 0,
     off_road: bool = True,
 ) -> OwnEpisodes:
-    """Drive all rows of `generator` for `settle_ticks`, which are dropped, and `ticks`, which are kept.
+    """Drive all rows of `generator`; as `nextframe.worlds.recipe.clips.own_episodes`."""
+    answers = CircuitAnswers(simulator, latents_of, len(generator.last), seed, off_road=off_road)
+    return own_episodes(generator, answers, seed=seed, ticks=ticks, settle_ticks=settle_ticks)
 
-    `latents_of`: states to true latents. Starts are the teacher's; with `off_road` every fourth one is moved up to a
-    car's length beyond the walls.
-    """
-    rows = len(generator.last)
-    states = [simulator.reset(seed * rows + k) for k in range(rows)]
-    if off_road:
-        states[::4] = [astray(simulator, state, seed * rows + k) for k, state in enumerate(states[::4])]
-    drivers = [Careless(simulator, seed * rows + k) for k in range(rows)]
-    first = latents_of(states)
-    given = torch.stack([torch.from_numpy(condition(Controls(), state)) for state in states])
-    generator.prefill(first[:, None], given[:, None])
-    histories, targets, conditions, depths = [], [], [], []
-    for tick in track(range(settle_ticks + ticks), "driving the dream"):
-        controls = [driver.controls(state) for driver, state in zip(drivers, states, strict=True)]
-        shadows = [gently(state, simulator.step(state, c)) for state, c in zip(states, controls, strict=True)]
-        given = torch.stack(
-            [torch.from_numpy(condition(c, shadow)) for c, shadow in zip(controls, shadows, strict=True)]
-        )
-        generator.commit(denoise(generator, given, 1 + tick % 2, seed=seed), given)
-        states = [seen(simulator, s, generator.last[k], generator.before[k]) for k, s in enumerate(shadows)]
-        if tick >= settle_ticks:
-            histories.append(generator.last.clone())
-            targets.append(latents_of(shadows))
-            conditions.append(given)
-            depths.append(torch.tensor([depth_px(simulator, state) for state in states]))
-    return OwnEpisodes(*(torch.stack(part, 1).clone() for part in (histories, targets, conditions, depths)))
+
+def conditions(controls: Sequence[Controls], states: Sequence[State]) -> Tensor:
+    """What the network is told on the way into each state, `(rows, condition_dim)`."""
+    return torch.from_numpy(np.stack([condition(c, state) for c, state in zip(controls, states, strict=True)]))
 
 
 def gently(state: State, shadow: State) -> State:
@@ -171,8 +170,3 @@ def depth_px(simulator: Simulator, state: State) -> float:
     index, _ = simulator.track.locate(car.x, car.y)
     line = simulator.track.line[index]
     return math.hypot(car.x - line[0], car.y - line[1]) - WALL_PX
-
-
-def joined(parts: Sequence[OwnEpisodes]) -> OwnEpisodes:
-    names = ("histories", "targets", "conditions", "depth_px")
-    return OwnEpisodes(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

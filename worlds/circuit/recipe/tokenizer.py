@@ -13,8 +13,7 @@ import time
 from pathlib import Path
 
 import torch
-from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
@@ -27,6 +26,7 @@ from ....model.tokenizers.scenes.still import (
     SlotTokenizer,
     TokenizerConfig,
 )
+from ...recipe.run import Run, RunPlan, begun, cooling
 from .data import still_scenes
 
 
@@ -125,9 +125,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--device", default=best_device(), help="cpu, cuda or mps")
     parser.add_argument("--resume", action="store_true")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(0)
+    options = begun(parser)
     began = time.monotonic()
     reads_on = options.part == "reader"
     frames_np, labels_np = still_scenes(options.scenes, seed=2 if reads_on else 1, mouths=0.5 if reads_on else 0.0)
@@ -173,39 +171,21 @@ def train(
     labels: Tensor,
     options: argparse.Namespace,
 ) -> None:
-    name = "tokenizer" if options.part == "all" else options.part
-    device, checkpoint = torch.device(options.device), options.out / f"{name}.checkpoint"
-    spent, step, saved = 0.0, 0, time.monotonic()
-    if options.resume and checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True, map_location=device)
-        optimiser.load_state_dict(stored["optimiser"])
-        spent, step = stored["spent_s"], stored["step"]
-    budget = options.minutes * 60
-    with Progress(SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn()) as progress:
-        bar = progress.add_task("tokenizer", total=budget)
-        while spent < budget:
-            began = time.monotonic()
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * min(1.0, step / 50, (1 - spent / budget) / 0.4 + 0.01)
-            pick = torch.randint(len(frames), (options.batch,))
-            decoded, encoded = losses(tokenizer, frames[pick].to(device), labels[pick].to(device), options.part)
-            optimiser.zero_grad(set_to_none=True)
-            (decoded * 50 + encoded).backward()
-            optimiser.step()
-            step += 1
-            spent += time.monotonic() - began
-            if step % 100 == 0:
-                print(
-                    f"{spent:.0f} s, step {step}: decoder {decoded.item():.6f}, encoder {encoded.item():.4f}",
-                    flush=True,
-                )
-            if time.monotonic() - saved > 120 or spent >= budget:
-                part = options.out / f"{name}.checkpoint.part"
-                torch.save({"optimiser": optimiser.state_dict(), "spent_s": spent, "step": step}, part)
-                save_file(tokenizer.state_dict(), options.out / "tokenizer.safetensors")
-                part.replace(checkpoint)
-                saved = time.monotonic()
-            progress.update(bar, completed=spent)
+    """`frames`, `labels`: as `still_scenes` makes them."""
+    course = Run(
+        RunPlan.of(options), optimiser, {"tokenizer": tokenizer},
+        name="tokenizer" if options.part == "all" else options.part, weights=("tokenizer.safetensors", tokenizer),
+        shape=cooling(50, 0.4),
+    )  # fmt: skip
+    told = [0.0, 0.0]
+
+    def loss() -> Tensor:
+        pick = torch.randint(len(frames), (options.batch,))
+        both = losses(tokenizer, frames[pick].to(options.device), labels[pick].to(options.device), options.part)
+        told[:] = (float(part.detach()) for part in both)
+        return both[0] * 50 + both[1]
+
+    course.train(loss, lambda: f"decoder {told[0]:.6f}, encoder {told[1]:.4f}", "tokenizer")
 
 
 def losses(tokenizer: SlotTokenizer, frames: Tensor, labels: Tensor, part: str = "all") -> tuple[Tensor, Tensor]:

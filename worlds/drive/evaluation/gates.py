@@ -16,17 +16,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
 
 from ....model.generator.ticks import RollingGenerator
 from ...evaluation.gates import judged, print_gates, write_report
 from ...evaluation.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
+from ...recipe.rollout import denoised, pictures
 from .. import world as drive_world
-from ..recipe.data import HELD_OUT_SEED, Drivers, condition, drive, latents_of, random_states
-from ..recipe.on_policy import none_of, seen
+from ..recipe.data import (
+    HELD_OUT_SEED,
+    Drivers,
+    Pilot,
+    condition,
+    drive,
+    latents_of,
+    none_of,
+    random_states,
+)
+from ..recipe.on_policy import seen
 from ..teacher.camera import FOCAL_PX, HORIZON_PX
 from ..teacher.render import Renderer
-from ..teacher.simulator import Controls, Simulator, States, wrap
+from ..teacher.simulator import Controls, Simulator, States
 from ..teacher.track import WALL_M
 
 LADDER = (1, 2, 4)
@@ -73,18 +82,6 @@ class Bench:
             given.append(torch.from_numpy(condition(controls, states)))
         generator.prefill(torch.stack(latents, 1), torch.stack(given, 1))
         return states
-
-
-def denoised(generator: RollingGenerator, given: Tensor, steps: int = 4, seed: int = 7) -> Tensor:
-    job = generator.start(given, seed, steps)
-    while job.can_step:
-        job.step()
-    return job.finish()
-
-
-def pictures(generator: RollingGenerator, latents: Tensor) -> list[Image]:
-    with torch.inference_mode():
-        return [generator.decode(latents[k : k + 1])[0].numpy() for k in range(len(latents))]
 
 
 def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict[str, Any]:
@@ -186,29 +183,6 @@ def _states_again(bench: Bench, rows: int, ticks: int, seed: int) -> list[States
 # --- free drives ----------------------------------------------------------------------------------------------------
 
 
-class Pilot:
-    """Drives what the dream shows along the course, each row at its own offset from the line, in metres."""
-
-    def __init__(self, bench: Bench, offsets_m: NDArray[np.float64]) -> None:
-        self._track = bench.simulator.track
-        self._offset = offsets_m
-
-    def controls(self, states: States) -> Controls:
-        track, n = self._track, len(self._track.line)
-        index, _, _ = track.locate(states.x, states.y)
-        ahead = (index + (12 + 14 * np.abs(states.speed)).astype(np.intp)) % n
-        angle = track.tangent[ahead]
-        aim_x = track.line[ahead, 0] - np.sin(angle) * self._offset
-        aim_y = track.line[ahead, 1] + np.cos(angle) * self._offset
-        steer = np.clip(3.6 * wrap(np.arctan2(aim_y - states.y, aim_x - states.x) - states.heading), -1, 1)
-        bends = np.abs(track.curvature[(index[:, None] + np.arange(6, 90, 8)) % n]).max(1)
-        wanted = np.minimum(2.1, np.sqrt(0.07 / np.maximum(bends, 1e-3)))
-        slow = (states.speed < wanted).astype(float)
-        return replace(
-            none_of(len(states)), steer=steer, throttle=slow, brake=(states.speed > wanted * 1.2).astype(float)
-        )
-
-
 def dream(bench: Bench, generator: RollingGenerator, states: States, controls: Controls, steps: int = 4) -> States:
     """One tick of the dream; returns the teacher's states with the cars where the dream now shows them."""
     shadows = bench.simulator.step(states, controls)
@@ -245,7 +219,7 @@ def same_landmarks(bench: Bench, rows: int) -> dict[str, Any]:
     generator = bench.generator(rows)
     starts = bench.simulator.reset([HELD_OUT_SEED + 900 + k for k in range(rows)], weather=0, time=0)
     states = bench.begin(generator, starts)
-    pilot, length_m = Pilot(bench, np.linspace(-2.5, 2.5, rows)), bench.simulator.track.length_m
+    pilot, length_m = Pilot(bench.simulator.track, np.linspace(-2.5, 2.5, rows)), bench.simulator.track.length_m
     gap_m = length_m / GATES_A_LAP
     laps: list[list[dict[int, Image]]] = [[{}, {}] for _ in range(rows)]
     _, along, _ = bench.simulator.track.locate(states.x, states.y)

@@ -20,13 +20,14 @@ from ....runtime.core import AXIS_LEVELS, Action, ActionSpace, Frame, quantise_a
 from ...evaluation.players import Palette
 from ...evaluation.subjects import Frames, Pair, Return, Subject
 from ...prompts.words import parse_prompt
+from ...recipe.rollout import denoised, pictures
 from .. import world as course
-from ..recipe.data import HELD_OUT_SEED, condition, latents_of
-from ..recipe.on_policy import none_of, seen
+from ..recipe.data import HELD_OUT_SEED, Pilot, condition, latents_of, none_of
+from ..recipe.on_policy import seen
 from ..teacher.render import Renderer
 from ..teacher.simulator import TIMES, WEATHERS, Controls, Simulator, States
 from ..teacher.track import WALL_M
-from .gates import Bench, Pilot, denoised, pictures
+from .gates import Bench
 
 FIRST_SEED = HELD_OUT_SEED + 20_000
 """The course's own measures use the numbers below."""
@@ -153,7 +154,9 @@ class Racers:
     def __init__(self, subject: DriveRows, seeds: Sequence[int]) -> None:
         self._subject = subject
         draws = [np.random.Generator(np.random.Philox(key=[FIRST_SEED + seed, 9])) for seed in seeds]
-        self._pilot = Pilot(subject.bench, np.array([rng.uniform(-WIDEST_M, WIDEST_M) for rng in draws]))
+        self._pilot = Pilot(
+            subject.bench.simulator.track, np.array([rng.uniform(-WIDEST_M, WIDEST_M) for rng in draws])
+        )
 
     def actions(self, tick: int) -> list[Action]:
         controls = self._pilot.controls(self._subject.states)

@@ -19,7 +19,7 @@ from ....model.tokenizers.scenes.chase import LEAN, POSITION_SCALE_M, SCENE_DIM,
 from ..teacher.camera import HEIGHT_PX, WIDTH_PX
 from ..teacher.render import Renderer
 from ..teacher.simulator import TIMES, TOP_SPEED, WEATHERS, Controls, Simulator, States, wrap
-from ..teacher.track import HEIGHT_M, WALL_M, WIDTH_M
+from ..teacher.track import HEIGHT_M, WALL_M, WIDTH_M, Track
 
 CONDITION_DIM = 3 + len(WEATHERS) + len(TIMES)
 HELD_OUT_SEED = 1_000_000
@@ -52,6 +52,12 @@ def condition(controls: Controls, states: States) -> NDArray[np.float32]:
     """What the network is told on the way into a frame, `(sessions, CONDITION_DIM)`: the controls, then the prompt."""
     axes = np.stack([controls.steer, controls.throttle, controls.brake], 1)
     return np.concatenate([axes, np.eye(4)[states.weather_target], np.eye(3)[states.time_target]], 1).astype(np.float32)
+
+
+def none_of(sessions: int) -> Controls:
+    """Hands off, nothing asked."""
+    still, unasked = np.zeros(sessions), np.full(sessions, -1)
+    return Controls(still, still, still, unasked, unasked)
 
 
 # --- still scenes, for the tokenizer ------------------------------------------------------------------------------
@@ -173,15 +179,36 @@ class Drivers:
         return np.stack([steer, (states.speed < wanted) * 1.0, (states.speed > wanted * 1.2) * 1.0], 1)
 
 
+class Pilot:
+    """Drives what the dream shows along the course, each row at its own offset from the line, in metres."""
+
+    def __init__(self, track: Track, offsets_m: NDArray[np.float64]) -> None:
+        self._track = track
+        self._offset = offsets_m
+
+    def controls(self, states: States) -> Controls:
+        track, n = self._track, len(self._track.line)
+        index, _, _ = track.locate(states.x, states.y)
+        ahead = (index + (12 + 14 * np.abs(states.speed)).astype(np.intp)) % n
+        angle = track.tangent[ahead]
+        aim_x = track.line[ahead, 0] - np.sin(angle) * self._offset
+        aim_y = track.line[ahead, 1] + np.cos(angle) * self._offset
+        steer = np.clip(3.6 * wrap(np.arctan2(aim_y - states.y, aim_x - states.x) - states.heading), -1, 1)
+        bends = np.abs(track.curvature[(index[:, None] + np.arange(6, 90, 8)) % n]).max(1)
+        wanted = np.minimum(2.1, np.sqrt(0.07 / np.maximum(bends, 1e-3)))
+        slow = (states.speed < wanted).astype(float)
+        return replace(
+            none_of(len(states)), steer=steer, throttle=slow, brake=(states.speed > wanted * 1.2).astype(float)
+        )
+
+
 def drive(
     simulator: Simulator, count: int, ticks: int, seed: int, **options: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Latents `(count, ticks, latent_dim)` and conditions `(count, ticks, CONDITION_DIM)`; the first leads nowhere."""
     states = simulator.reset([seed + k for k in range(count)])
     drivers = Drivers(simulator, count, seed, **options)
-    still = np.zeros(count)
-    controls = Controls(still, still, still, still.astype(np.int64) - 1, still.astype(np.int64) - 1)
-    latents, conditions = [latents_of(simulator, states)], [condition(controls, states)]
+    latents, conditions = [latents_of(simulator, states)], [condition(none_of(count), states)]
     for _ in range(ticks - 1):
         controls = drivers.controls(states)
         states = simulator.step(states, controls)

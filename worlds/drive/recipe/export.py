@@ -7,19 +7,13 @@ Also makes the seed clips that sessions start from: eight ticks each of the teac
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import torch
-from safetensors.torch import save_file
 
-from ....model.base.checkpoint import half, load_tensors
-from .. import world as drive
+from ...recipe.export import CLIP_TICKS, CLIPS, export, joined, mood_of
 from ..teacher.simulator import Controls, Simulator
 from ..teacher.world import SEED_THROTTLE
 from .data import condition, latents_of
 
-CLIPS, CLIP_TICKS = 48, 8
 MAPS = ("land", "far_land", "panorama", "textures", "screen")
 
 
@@ -29,8 +23,7 @@ def seed_clips() -> dict[str, torch.Tensor]:
     latents, conditions, origins = [], [], []
     for number in range(CLIPS):
         seed = number + 1
-        weather = number // 3 % 4 if number % 2 else 0
-        time = number % 3 if number % 4 == 3 else 0
+        weather, time = mood_of(number)
         states = simulator.reset([seed], weather=weather, time=time)
         rows, given = [], []
         for _ in range(CLIP_TICKS):
@@ -46,18 +39,11 @@ def seed_clips() -> dict[str, torch.Tensor]:
     }  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, default=Path("runs/drive"))
-    parser.add_argument("--to", type=Path, default=Path("worlds/drive"))
-    options = parser.parse_args()
-    decoder, encoder = (load_tensors(options.run / f"{part}.safetensors") for part in ("decoder", "encoder"))
-    tokenizer = decoder | {name: value for name, value in encoder.items() if name.startswith(("trunk.", "find."))}
-    save_file(half(tokenizer, MAPS), options.to / drive.TOKENIZER)
-    save_file(half(load_tensors(options.run / drive.DYNAMICS), ()), options.to / drive.DYNAMICS)
-    save_file(seed_clips(), options.to / drive.SEEDS)
-    for name in (drive.TOKENIZER, drive.DYNAMICS, drive.SEEDS):
-        print(f"{options.to / name}: {(options.to / name).stat().st_size / 2**20:.2f} MiB")
+def main(arguments: list[str] | None = None) -> None:
+    export(
+        "drive", __doc__, tensors=lambda run: joined(run, "decoder", "encoder", ("trunk.", "find.")), maps=MAPS,
+        seeds=lambda to: seed_clips(), arguments=arguments,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

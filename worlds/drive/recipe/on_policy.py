@@ -1,13 +1,12 @@
-"""Episodes that the dynamics itself made, with the teacher's answer to each of its frames.
+"""The road course's teacher answers to what the network dreams, and to cars that nothing stops.
 
 A latent of this world shows nearly everything that decides the next frame, so the teacher can be put exactly where a
-dream shows the cars and say what comes next (DAgger, Ross et al. 2011). What the network learns from its own
-mistakes is then true, not the continuation of a drive that it has left.
+dream shows the cars (`nextframe.worlds.recipe.clips`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,25 +25,13 @@ from ....model.tokenizers.scenes.chase import (
     SPEED_SCALE,
 )
 from ....model.tokenizers.scenes.still import SLOT_DIM
-from ..teacher.simulator import Controls, Simulator, States, wrap
+from ...recipe.clips import OwnEpisodes, own_episodes
+from ..teacher.simulator import Simulator, States, wrap
 from ..teacher.track import HEIGHT_M, WALL_M, WIDTH_M
-from .data import Drivers, condition, latents_of
+from .data import Drivers, condition, latents_of, none_of
 
 FARTHEST_M = 18.0
 """Where a ghost turns back."""
-
-
-@dataclass(frozen=True)
-class OwnEpisodes:
-    """`histories`, `targets`: `(episodes, ticks, latent_dim)`; the target of tick t continues the history before it.
-
-    `conditions`: `(episodes, ticks, condition_dim)`. `side_m`: `(episodes, ticks)`, the player's from the line.
-    """
-
-    histories: Tensor
-    targets: Tensor
-    conditions: Tensor
-    side_m: Tensor
 
 
 def seen(simulator: Simulator, shadow: States, last: Tensor, before: Tensor) -> States:
@@ -75,37 +62,37 @@ def _weights(values: NDArray) -> NDArray:
     return weights / np.maximum(weights.sum(1, keepdims=True), 1e-6)
 
 
-def none_of(sessions: int) -> Controls:
-    """Hands off, nothing asked."""
-    still, unasked = np.zeros(sessions), np.full(sessions, -1)
-    return Controls(still, still, still, unasked, unasked)
+class DriveAnswers:
+    """The simulator put where a dream has the cars, with drivers of whom a part never looks."""
+
+    def __init__(self, simulator: Simulator, rows: int, seed: int) -> None:
+        self._simulator = simulator
+        self._states = simulator.reset([seed * rows + k for k in range(rows)])
+        self._drivers = Drivers(simulator, rows, seed, careless=0.4)
+
+    def begin(self) -> tuple[Tensor, Tensor]:
+        given = condition(none_of(len(self._states)), self._states)
+        return torch.from_numpy(latents_of(self._simulator, self._states)), torch.from_numpy(given)
+
+    def answer(self) -> tuple[Tensor, Tensor]:
+        controls = self._drivers.controls(self._states)
+        self._shadows = self._simulator.step(self._states, controls)
+        given = torch.from_numpy(condition(controls, self._shadows))
+        return given, torch.from_numpy(latents_of(self._simulator, self._shadows))
+
+    def see(self, generator: RollingGenerator) -> Tensor:
+        """How far the player is beyond the fence, m."""
+        self._states = seen(self._simulator, self._shadows, generator.last, generator.before)
+        _, _, side = self._simulator.track.locate(self._states.x, self._states.y)
+        return torch.from_numpy(np.abs(side) - WALL_M)
 
 
-@torch.inference_mode()
 def make(
     generator: RollingGenerator, simulator: Simulator, seed: int, ticks: int, *, settle_ticks: int = 0
 ) -> OwnEpisodes:
-    """Drive all rows of `generator` for `settle_ticks`, which are dropped, and `ticks`, which are kept."""
-    rows = len(generator.last)
-    states = simulator.reset([seed * rows + k for k in range(rows)])
-    drivers = Drivers(simulator, rows, seed, careless=0.4)
-    given = torch.from_numpy(condition(none_of(rows), states))
-    generator.prefill(torch.from_numpy(latents_of(simulator, states))[:, None], given[:, None])
-    kept: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    for tick in range(settle_ticks + ticks):
-        controls = drivers.controls(states)
-        shadows = simulator.step(states, controls)
-        given = torch.from_numpy(condition(controls, shadows))
-        job = generator.start(given, seed, 1 + tick % 2)
-        while job.can_step:
-            job.step()
-        generator.commit(job.finish(), given)
-        states = seen(simulator, shadows, generator.last, generator.before)
-        _, _, side = simulator.track.locate(states.x, states.y)
-        if tick >= settle_ticks:
-            target = torch.from_numpy(latents_of(simulator, shadows))
-            kept.append((generator.last.clone(), target, given, torch.from_numpy(side)))
-    return OwnEpisodes(*(torch.stack(part, 1).clone() for part in zip(*kept, strict=True)))
+    """Drive all rows of `generator`; as `nextframe.worlds.recipe.clips.own_episodes`."""
+    answers = DriveAnswers(simulator, len(generator.last), seed)
+    return own_episodes(generator, answers, seed=seed, ticks=ticks, settle_ticks=settle_ticks)
 
 
 class Ghostly(Simulator):
@@ -118,7 +105,7 @@ class Ghostly(Simulator):
         return states
 
 
-def haunt(simulator: Simulator, seed: int, rows: int, ticks: int) -> OwnEpisodes:
+def unstopped(simulator: Simulator, seed: int, rows: int, ticks: int) -> OwnEpisodes:
     """Cars that go through fences and each other, with the teacher's answer to each tick.
 
     No network drives, so these cost little and reach every metre of fence, which dreams alone do in days. Each row
@@ -131,12 +118,12 @@ def haunt(simulator: Simulator, seed: int, rows: int, ticks: int) -> OwnEpisodes
     for _ in range(ticks):
         _, _, away = track.locate(states.x, states.y)
         history, target = (torch.from_numpy(latents_of(simulator, cars)) for cars in (states, answers))
-        kept.append((history, target, given, torch.from_numpy(away)))
+        kept.append((history, target, given, torch.from_numpy(np.abs(away) - WALL_M)))
         controls = drivers.controls(states)
         answers, ghosts = simulator.step(states, controls), ghostly.step(states, controls)
         given = torch.from_numpy(condition(controls, answers))
         states = _between(ghosts, answers, np.where(np.abs(away) > FARTHEST_M, 1.0, yields))
-    return OwnEpisodes(*(torch.stack(part, 1).clone() for part in zip(*kept, strict=True)))
+    return OwnEpisodes.of(kept)
 
 
 def _astray(simulator: Simulator, rng: np.random.Generator, seed: int, rows: int) -> States:
@@ -168,4 +155,4 @@ def _between(ghosts: States, answers: States, share: NDArray) -> States:
 
 def beyond_fence(own: OwnEpisodes) -> float:
     """Share of ticks with the player more than a metre beyond the fence."""
-    return float((own.side_m.abs() > WALL_M + 1).float().mean())
+    return float((own.astray > 1).float().mean())

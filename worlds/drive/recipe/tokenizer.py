@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from ....model.tokenizers.scenes.chase import ChaseTokenizer
 from ....model.tokenizers.scenes.chase_standing import in_sight, player_layer, poses_of, rival_layer, window
+from ...recipe.run import Run, RunPlan, begun, cosine
 from ..teacher.track import LANDMARK_SIZES_M, load_track
 
 HELD_OUT = 128
@@ -158,7 +157,7 @@ def main() -> None:
     parser.add_argument("--part", choices=("decoder", "encoder"), required=True)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--resume", action="store_true")
-    options = parser.parse_args()
+    options = begun(parser)
     run(options, fresh_tokenizer(), Scenes(options.out))
 
 
@@ -189,35 +188,14 @@ def loss_of(tokenizer: ChaseTokenizer, scenes: Scenes, part: str) -> Tensor:
 def run(options: argparse.Namespace, tokenizer: ChaseTokenizer, scenes: Scenes) -> None:
     groups, rates = groups_of(tokenizer, options.part)
     eps = 1e-12 if options.part == "decoder" else 1e-8  # a cell of the map is seen rarely and weakly
-    optimiser = torch.optim.Adam([{"params": group} for group in groups], betas=(0.9, 0.99), eps=eps)
-    spent, step = 0.0, 0
-    checkpoint = options.out / f"{options.part}.checkpoint"
-    if options.resume and checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
-        tokenizer.load_state_dict(stored["tokenizer"])
-        optimiser.load_state_dict(stored["optimiser"])
-        spent, step = stored["spent_s"], stored["step"]
-    budget, logged = options.minutes * 60, time.monotonic()
-    while spent < budget:
-        began = time.monotonic()
-        for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.51 + 0.5 * math.cos(math.pi * spent / budget))
-        loss = loss_of(tokenizer, scenes, options.part)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        step += 1
-        spent += time.monotonic() - began
-        if time.monotonic() - logged > 60 or spent >= budget:
-            print(f"{spent:.0f} s, step {step}, loss {loss.item():.5f}; {quality(tokenizer, scenes)}", flush=True)
-            save_file(dict(tokenizer.state_dict()), options.out / f"{options.part}.safetensors")
-            state = {
-                "tokenizer": tokenizer.state_dict(), "optimiser": optimiser.state_dict(), "spent_s": spent,
-                "step": step,
-            }  # fmt: skip
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
-            logged = time.monotonic()
+    optimiser = torch.optim.Adam(
+        [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)], betas=(0.9, 0.99), eps=eps
+    )
+    course = Run(
+        RunPlan.of(options), optimiser, {"tokenizer": tokenizer}, name=options.part,
+        weights=(f"{options.part}.safetensors", tokenizer), shape=cosine(100),
+    )  # fmt: skip
+    course.train(lambda: loss_of(tokenizer, scenes, options.part), lambda: quality(tokenizer, scenes), options.part)
 
 
 if __name__ == "__main__":

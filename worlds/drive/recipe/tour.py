@@ -1,31 +1,24 @@
 """Drive the dream for a minute and write down the keys: `worlds/drive/scripts/tour.yaml`.
 
-    python -m nextframe.worlds.drive.recipe.tour
-
-The driver sees where the newest latent has the cars, so the tour fits the weights it was driven in; run it again after
-training new ones.
+python -m nextframe.worlds.drive.recipe.tour
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from rich.progress import track
 
-from ....runtime.core import Action, TickPlan, quantise_axis
+from ....runtime.core import Action, TickPlan
 from ....runtime.session.registry import find_world, load_world
-from ....runtime.session.startup import prepare_torch
-from ...circuit.recipe.tour import HEAD, HOLD_TICKS, MOODS, TICKS, as_script
 from ...neural.world import NeuralWorld
 from ...prompts.words import parse_prompt
-from ..evaluation.gates import Pilot
+from ...recipe.tour import HEAD, HOLD_TICKS, MOODS, as_script, held, tour
 from ..teacher.simulator import TIMES, WEATHERS, Simulator
-from .on_policy import none_of, seen
+from .data import Pilot, none_of
+from .on_policy import seen
 
 GROUPS = {"weather": WEATHERS, "time": TIMES}
 
@@ -37,15 +30,14 @@ def drive_dream(ticks: int, denoise_steps: int) -> list[dict[str, float]]:
     world.reset(0)
     simulator = Simulator()
     states = simulator.reset([1], weather=0, time=0)
-    pilot = Pilot(cast(Any, SimpleNamespace(simulator=simulator)), np.full(1, -2.5))
+    pilot = Pilot(simulator.track, np.full(1, -2.5))
     controls, driven = none_of(1), []
     for tick in track(range(ticks), "driving"):
         states = seen(simulator, states, world.generator.last, world.generator.before)
         if tick % HOLD_TICKS == 0:
             controls = pilot.controls(states)
-        axes = {name: round(float(getattr(controls, name)[0]), 1) for name in ("steer", "throttle", "brake")}
-        driven.append({name: value for name, value in axes.items() if value})
-        levels = {name: quantise_axis(value) for name, value in driven[-1].items()}
+        said, levels = held({name: getattr(controls, name)[0] for name in ("steer", "throttle", "brake")})
+        driven.append(said)
         prompt = MOODS.get(tick)
         world.advance(Action(axes=levels, prompt=prompt), TickPlan(denoise_steps, deadline_ns=0)).commit()
         chosen = parse_prompt(prompt or "", world.info.actions.prompts, found.synonyms).chosen
@@ -56,16 +48,7 @@ def drive_dream(ticks: int, denoise_steps: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--to", type=Path, default=Path("worlds/drive/scripts/tour.yaml"))
-    parser.add_argument("--ticks", type=int, default=TICKS)
-    parser.add_argument("--denoise-steps", type=int, default=4)
-    options = parser.parse_args()
-    prepare_torch()
-    text = as_script(drive_dream(options.ticks, options.denoise_steps), HEAD.replace("tools/circuit", "tools/drive"))
-    options.to.parent.mkdir(parents=True, exist_ok=True)
-    options.to.write_text(text, encoding="utf-8")
-    print(f"{options.to}: {len(text.splitlines())} lines")
+    tour("drive", __doc__, lambda ticks, steps: as_script(drive_dream(ticks, steps), HEAD.format(world="drive")))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....model.generator.ticks import RollingGenerator
-from ...drive.evaluation.gates import denoised, pictures
 from ...evaluation.measures import Image
+from ...recipe.rollout import denoised, pictures
 from .. import world as keep
-from ..recipe.shots import HEIGHT_PX, WIDTH_PX, KeepGame
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, anywhere
+from ..teacher.keep_game import HEIGHT_PX, WIDTH_PX, KeepGame
 from ..teacher.script import Script
 from ..teacher.walk import LOOK_DEGREES, TICS_A_TICK, Steps, Walk, Walkers
 

@@ -16,14 +16,14 @@ import torch
 from rich.console import Console
 
 from ....model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS
-from ...drive.evaluation.gates import denoised, pictures
-from ...evaluation.gates import judged, print_gates, write_report
+from ...evaluation.gates import judged, print_gates, write_report, write_strip
 from ...evaluation.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
+from ...recipe.rollout import denoised, pictures
 from .. import world as keep
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, Players, condition, in_walls
 from ..teacher.script import looks
 from .bench import PAST_TICKS, KeepBench, bench_of, told
-from .place import staying, turn_around, turning
+from .place import Frames, staying, turn_around, turning
 from .returns import SHOWN_PX, away_and_back, lamps_remembered
 
 LADDER = (1, 2, 4)
@@ -53,7 +53,11 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
     """Measure everything; `quick` takes a quarter of the samples. Writes JSON to `out` if given. NextframeError without
     the game."""
     rows, long = (4, 1000) if quick else (16, 10_000)
-    strip = None if out is None else STRIP
+
+    def strip(real: Frames, made: Frames) -> None:
+        if out is not None:
+            write_strip(STRIP, real, made)
+
     with torch.inference_mode(), bench_of(folder, rows) as bench:
         forced = next_frame(bench, rows, 8 if quick else 24)
         free, film = free_run(bench, rows, (300, long))

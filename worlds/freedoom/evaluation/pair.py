@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from ....model.generator.ticks import RollingGenerator
 from ....runtime.core import Action, ActionSpace, Frame, quantise_axis
-from ...drive.evaluation.gates import denoised
 from ...evaluation.players import Palette
 from ...evaluation.subjects import Frames, Pair, Subject
+from ...recipe.rollout import denoised
 from .. import world as keep
-from ..recipe.shots import KeepGame
+from ..recipe.pilot import Pilot, free_nodes, place_of
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, anywhere, condition
+from ..teacher.keep_game import KeepGame
 from ..teacher.script import AXES
 from ..teacher.walk import Steps, Walk, Walkers
 from .bench import PAST_TICKS
-from .pilot import Pilot, free_nodes, place_of
 
 FIRST_SEED = HELD_OUT_SEED + 20_000
 """The keep's own measures use the numbers below."""
@@ -205,7 +205,7 @@ def pair(folder: Path) -> Pair:
     return Pair(
         "freedoom", KeepDream(folder, teacher), teacher, palette(), PAST_TICKS, visitors, place_decides=True,
         close=teacher.close,
-        notes=("The teacher's pictures are the game's, from where the twin of its movement is (tools.freedoom.twin).",),
+        notes=("The teacher's pictures are the game's, from where the twin of its movement is.",),
     )  # fmt: skip
 
 

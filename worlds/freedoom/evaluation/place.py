@@ -7,18 +7,18 @@ remembers? Staying: how much of the edges is left after many ticks without a tru
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ....tools.train.base.show import film_strip
 from ..teacher.script import Script, looks
 from .shown import db, edges, legible, shifts, turned_px
 
+Frames: TypeAlias = NDArray[np.uint8]
 SHOWN = (1, 10, 30, 100, 300)
 HELD_TICKS = 4
 """How long a look is held: one tick of it is less than a pixel of a small picture."""
@@ -104,14 +104,15 @@ def walk(window: int, ticks: int) -> Script:
     return Script(np.concatenate([looks([0.0] * window), actions]), window)
 
 
-def staying(bench: Bench, ticks: int = 300, strip: Path | None = None) -> dict[str, Any]:
-    """Walking about for so long. `edges`: of the dream over the game's, at each tick named; below a half it is mush."""
+def staying(bench: Bench, ticks: int = 300, strip: Callable[[Frames, Frames], object] | None = None) -> dict[str, Any]:
+    """Walking about for so long. `edges`: of the dream over the game's, at each tick named; below a half it is mush.
+    `strip`: shown some real and generated frames, `(clips, ticks, height, width, 3)` each."""
     real, dreamt = bench.both(walk(bench.window, ticks))
     usual = edges(real)
     shown = [t for t in SHOWN if t <= ticks]
     if strip:
         at = [t - 1 for t in sorted({*shown, *(t for t in (5, 20, 60, 150, 220) if t <= ticks)})]
-        film_strip(strip, real[:4, 1:].numpy()[:, at], dreamt[:4].numpy()[:, at])
+        strip(real[:4, 1:].numpy()[:, at], dreamt[:4].numpy()[:, at])
     return {"edges": {str(t): _round(edges(dreamt[:, t - 1]) / max(usual, 1e-9)) for t in shown}}
 
 

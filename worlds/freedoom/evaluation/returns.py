@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from ....model.generator.ticks import RollingGenerator
-from ...drive.evaluation.gates import denoised, pictures
 from ...evaluation.measures import squared_error, visible_change
+from ...recipe.rollout import denoised, pictures
 from .. import world as keep
-from ..recipe.shots import KeepGame
+from ..recipe.pilot import Node, Pilot, free_nodes, nodes_under, place_of, steps_to
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, condition
+from ..teacher.keep_game import KeepGame
 from ..teacher.plan import LAMPS
 from ..teacher.walk import Walkers
 from .bench import PAST_TICKS, KeepBench, shown_in
-from .pilot import Node, Pilot, free_nodes, nodes_under, place_of, steps_to
 
 SHOWN_PX = 150
 """A change of the picture counts from so many pixels on."""

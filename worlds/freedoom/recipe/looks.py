@@ -10,17 +10,15 @@
 from __future__ import annotations
 
 import argparse
-import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from ....model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS, PlaceTokenizer
+from ...recipe.run import Run, RunPlan, begun, cosine
 from ..world import fresh_tokenizer
 
 HELD_OUT = 256
@@ -89,10 +87,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
+    options = begun(parser)
     run(options, fresh_tokenizer(), Shots(options.out))
 
 
@@ -111,37 +106,15 @@ def run(options: argparse.Namespace, tokenizer: PlaceTokenizer, shots: Shots) ->
             parameter.requires_grad_(True)
     # A texel is seen rarely and weakly, so nothing may be small beside what it feels.
     eps = 1e-12 if options.part == "looks" else 1e-8
-    optimiser = torch.optim.Adam([{"params": group} for group in groups], betas=(0.9, 0.99), eps=eps)
+    optimiser = torch.optim.Adam(
+        [{"params": group, "lr": rate} for group, rate in zip(groups, rates, strict=True)], betas=(0.9, 0.99), eps=eps
+    )
     loss_of = looks_loss if options.part == "looks" else reader_loss
-    spent, step = 0.0, 0
-    checkpoint = options.out / f"{options.part}.checkpoint"
-    if options.resume and checkpoint.exists():
-        stored = torch.load(checkpoint, weights_only=True)
-        tokenizer.load_state_dict(stored["tokenizer"])
-        optimiser.load_state_dict(stored["optimiser"])
-        spent, step = stored["spent_s"], stored["step"]
-    budget, logged = options.minutes * 60, time.monotonic()
-    while spent < budget:
-        began = time.monotonic()
-        for trained, rate in zip(optimiser.param_groups, rates, strict=True):
-            trained["lr"] = rate * min(1.0, (step + 1) / 50) * (0.505 + 0.495 * math.cos(math.pi * spent / budget))
-        loss = loss_of(tokenizer, shots)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        step += 1
-        spent += time.monotonic() - began
-        if time.monotonic() - logged > 60 or spent >= budget:
-            print(f"{spent:.0f} s, step {step}, loss {loss.item():.5f}; {quality(tokenizer, shots)}", flush=True)
-            state = {
-                "tokenizer": tokenizer.state_dict(), "optimiser": optimiser.state_dict(), "spent_s": spent,
-                "step": step,
-            }  # fmt: skip
-            torch.save(state, checkpoint.with_suffix(".new"))
-            checkpoint.with_suffix(".new").replace(checkpoint)
-            kept = {k: v.contiguous() for k, v in tokenizer.state_dict().items()}
-            save_file(kept, options.out / f"{options.part}.safetensors")
-            logged = time.monotonic()
+    course = Run(
+        RunPlan.of(options), optimiser, {"tokenizer": tokenizer}, name=options.part,
+        weights=(f"{options.part}.safetensors", tokenizer), shape=cosine(50),
+    )  # fmt: skip
+    course.train(lambda: loss_of(tokenizer, shots), lambda: quality(tokenizer, shots), options.part)
 
 
 if __name__ == "__main__":

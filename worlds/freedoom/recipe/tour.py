@@ -2,26 +2,22 @@
 
     python -m nextframe.worlds.freedoom.recipe.tour
 
-Whoever walks sees where the newest latent has them, so the tour fits the weights it was walked in; run it again after
-training new ones. Owns the way: through every room, one of which is darkened, and is still dark on coming back.
+The way leads through every room; one of them is darkened, and is still dark on coming back.
 """
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 
-from ....runtime.core import Action, TickPlan, quantise_axis
+from ....runtime.core import Action, TickPlan
 from ....runtime.session.registry import find_world, load_world
-from ....runtime.session.startup import prepare_torch
-from ...circuit.recipe.tour import as_script
 from ...neural.world import NeuralWorld
+from ...recipe.tour import as_script, held, tour
 from .. import world as keep
-from ..evaluation.pilot import Pilot, free_nodes, place_of
 from ..teacher.plan import load_grid
+from .pilot import Pilot, free_nodes, place_of
 
 HOLD_TICKS = 2
 MOST_TICKS = 160
@@ -54,36 +50,33 @@ def walk(world: NeuralWorld, denoise_steps: int) -> tuple[list[dict[str, float]]
     pressed: list[tuple[int, str]] = []
     for letter, angle, button in WAY:
         pilot, begun = Pilot([(*middle_of_room(letter), angle)]), len(walked)
-        axes: dict[str, float] = {}
+        said, levels = held({})
         while True:
             now = keep.walkers_of(world.generator.last.numpy())
             there = bool(pilot.there(now)[0]) or len(walked) - begun >= MOST_TICKS
             if (len(walked) - begun) % HOLD_TICKS == 0:
                 steps = pilot.steps(now)
                 parts = {"look_x": steps.look, "move_x": steps.aside, "move_y": steps.ahead}
-                axes = {name: round(float(part[0]), 1) for name, part in parts.items()}
+                said, levels = held({name: part[0] for name, part in parts.items()})
             presses = frozenset({button}) if there and button else frozenset[str]()
             pressed += [(len(walked), name) for name in presses]
-            walked.append({name: value for name, value in axes.items() if value})
-            levels = {name: quantise_axis(value) for name, value in walked[-1].items()}
+            walked.append(said)
             world.advance(Action(axes=levels, buttons=presses), TickPlan(denoise_steps, deadline_ns=0)).commit()
             if there:
                 break
     return walked, pressed
 
 
+def script_of(ticks: int, denoise_steps: int) -> str:
+    """However long the way is: `ticks` at most."""
+    walked, pressed = walk(cast(NeuralWorld, load_world(find_world("freedoom"))), denoise_steps)
+    shown = [(tick, button) for tick, button in pressed if tick < ticks]
+    presses = "".join(f"  - {{at: {tick}, hold: [{button}], for: 1}}\n" for tick, button in shown)
+    return as_script(walked[:ticks], HEAD, moods={}) + presses
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m nextframe.worlds.freedoom.recipe.tour", description=__doc__)
-    parser.add_argument("--to", type=Path, default=Path("worlds/freedoom/scripts/tour.yaml"))
-    parser.add_argument("--denoise-steps", type=int, default=4)
-    options = parser.parse_args()
-    prepare_torch()
-    walked, pressed = walk(cast(NeuralWorld, load_world(find_world("freedoom"))), options.denoise_steps)
-    text = as_script(walked, HEAD, moods={})
-    text += "".join(f"  - {{at: {tick}, hold: [{button}], for: 1}}\n" for tick, button in pressed)
-    options.to.parent.mkdir(parents=True, exist_ok=True)
-    options.to.write_text(text, encoding="utf-8")
-    print(f"{options.to}: {len(walked)} ticks")
+    tour("freedoom", __doc__, script_of)
 
 
 if __name__ == "__main__":

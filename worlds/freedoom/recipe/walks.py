@@ -6,7 +6,6 @@ answers for each tick, also where only a dream could be (DAgger, Ross et al. 201
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....model.generator.ticks import RollingGenerator
-from ...drive.recipe.on_policy import OwnEpisodes
+from ...recipe.clips import OwnEpisodes
 from ..teacher.plan import LAMPS
 from ..teacher.walk import Steps, Walk, Walkers
 from ..world import latents_of, walkers_of
@@ -117,44 +116,46 @@ def ghosts(walk: Walk, rows: int, ticks: int, seed: int) -> OwnEpisodes:
                 vy=speed[1])  # fmt: skip
     kept, target, given = [], latents_of(w), condition(players.steps())
     for _ in range(ticks):
-        kept.append((latents_of(w), target, given))
+        astray = deep_units(walk, w)
+        kept.append(tuple(torch.from_numpy(part) for part in (latents_of(w), target, given, astray)))
         steps = players.steps()
         answer, given = walk.step(w, steps), condition(steps)
         target = latents_of(answer)
         # Where nothing stops it, part of the way to the answer.
         free_x, free_y = w.x + 2 * w.vx, w.y + 2 * w.vy
         w = replace(answer, x=free_x + yields * (answer.x - free_x), y=free_y + yields * (answer.y - free_y))
-    return _episodes(kept)
+    return OwnEpisodes.of(kept)
 
 
-@torch.inference_mode()
-def dreams(generator: RollingGenerator, walk: Walk, seed: int, ticks: int, settle_ticks: int = 0) -> OwnEpisodes:
-    """All rows of `generator` played for `settle_ticks`, which are dropped, and `ticks`, which are kept."""
-    rows = len(generator.last)
-    rng = np.random.Generator(np.random.Philox(key=seed + 97))
-    start, players = anywhere(walk, rng, rows, out=OUT), Players(rows, rng, SWITCHES)
-    generator.prefill(torch.from_numpy(latents_of(start))[:, None], torch.zeros(rows, 1, CONDITION_DIM))
-    kept = []
-    for tick in range(settle_ticks + ticks):
-        steps = players.steps()
-        answer = walk.step(walkers_of(generator.last.numpy()), steps)
-        given = torch.from_numpy(condition(steps))
-        job = generator.start(given, seed, 1 + tick % 2)
-        while job.can_step:
-            job.step()
-        generator.commit(job.finish(), given)
-        if tick >= settle_ticks:
-            kept.append((generator.last.numpy().copy(), latents_of(answer), given.numpy()))
-    return _episodes(kept)
+class TwinAnswers:
+    """The twin of the game's movement, put where a dream is, with players who look nowhere."""
+
+    def __init__(self, walk: Walk, rows: int, seed: int) -> None:
+        rng = np.random.Generator(np.random.Philox(key=seed + 97))
+        self._walk, self._walkers = walk, anywhere(walk, rng, rows, out=OUT)
+        self._players = Players(rows, rng, SWITCHES)
+
+    def begin(self) -> tuple[Tensor, Tensor]:
+        latents = torch.from_numpy(latents_of(self._walkers))
+        return latents, torch.zeros(len(latents), CONDITION_DIM)
+
+    def answer(self) -> tuple[Tensor, Tensor]:
+        steps = self._players.steps()
+        target = latents_of(self._walk.step(self._walkers, steps))
+        return torch.from_numpy(condition(steps)), torch.from_numpy(target)
+
+    def see(self, generator: RollingGenerator) -> Tensor:
+        """How far walkers are inside walls, units."""
+        self._walkers = walkers_of(generator.last.numpy())
+        return torch.from_numpy(deep_units(self._walk, self._walkers))
 
 
-def _episodes(kept: Sequence[tuple[NDArray[np.float32], ...]]) -> OwnEpisodes:
-    histories, targets, given = (torch.from_numpy(np.stack(part, 1)) for part in zip(*kept, strict=True))
-    return OwnEpisodes(histories, targets, given, torch.zeros(histories.shape[:2]))
+def deep_units(walk: Walk, walkers: Walkers) -> NDArray[np.float64]:
+    """How far each is inside a wall."""
+    to_x, to_y = walk.ejected(walkers.x, walkers.y)
+    return np.asarray(np.hypot(to_x - walkers.x, to_y - walkers.y))
 
 
 def in_walls(walk: Walk, latents: Tensor, more_than: float = 1.0) -> float:
     """The share of latents `(..., latent_dim)` more than so many units inside a wall."""
-    w = walkers_of(latents.flatten(0, -2).numpy())
-    to_x, to_y = walk.ejected(w.x, w.y)
-    return float((np.hypot(to_x - w.x, to_y - w.y) > more_than).mean())
+    return float((deep_units(walk, walkers_of(latents.flatten(0, -2).numpy())) > more_than).mean())

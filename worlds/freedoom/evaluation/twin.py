@@ -1,6 +1,6 @@
 """How near the twin of the game's movement is to the game itself, under the keys of people who never look.
 
-    python -m nextframe.worlds.freedoom.teacher.twin
+    python -m nextframe.worlds.freedoom.evaluation.twin
 
 Owns two figures: a tick's error from the game's own state, and how far apart both are after walking alone for a while.
 """
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..recipe.shots import KeepGame
 from ..recipe.walks import HELD_OUT_SEED, Players, anywhere
-from .walk import Steps, Walk, Walkers
+from ..teacher.keep_game import KeepGame
+from ..teacher.walk import Steps, Walk, Walkers
 
 WHOLE = 25
 """The game cuts moves to whole twenty-fifths."""
@@ -53,7 +53,7 @@ def quantiles(values: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m nextframe.worlds.freedoom.teacher.twin", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nextframe.worlds.freedoom.evaluation.twin", description=__doc__)
     parser.add_argument("--walks", type=int, default=100)
     parser.add_argument("--ticks", type=int, default=30)
     asked = parser.parse_args()
