@@ -87,7 +87,7 @@ ROOMS = {
         *(
             Room(f"worlds.{world}.{part}", floor, (ANYTHING,))
             for world in ("circuit", "drive", "freedoom")
-            for part, floor in (("evaluation", 4), ("recipe", 5))
+            for part, floor in (("recipe", 4), ("evaluation", 5))
         ),
         # tools: programs, from what they share up to their commands. The lab is on top: no product imports it.
         Room("tools.pages", 0, ("runtime.core", "runtime.display", "jinja2", "markupsafe")),
@@ -114,10 +114,6 @@ NEVER_BEHIND_THE_LOOP = ("torch", "moderngl", "glcontext", "pygame")
 TO_MEND: set[tuple[str, str]] = {
     ("model.memory", "model.dynamics"),
     ("runtime.tick", "runtime.loop"),
-    ("worlds.circuit.evaluation", "worlds.circuit.recipe"),
-    ("worlds.drive.evaluation", "worlds.drive.recipe"),
-    ("worlds.freedoom.evaluation", "worlds.freedoom.recipe"),
-    ("worlds.freedoom.teacher", "worlds.freedoom.recipe"),
 }
 """Arrows that still run back up."""
 PACKAGE_CIRCLES_TO_MEND: list[set[str]] = [

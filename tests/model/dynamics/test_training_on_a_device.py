@@ -39,7 +39,7 @@ def plain_and_small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     for name, size in {"PARTS": 1, "ROWS": 8, "TICKS": 40}.items():
         monkeypatch.setattr(drive.Drives, name, size)
-    monkeypatch.setattr(freedoom.Pool, "ROWS", 8)
+    monkeypatch.setattr(freedoom.Lessons, "ROWS", 8)
     state = torch.random.get_rng_state()
     yield
     torch.random.set_rng_state(state)
@@ -57,8 +57,8 @@ def of_drive() -> tuple[Any, Dynamics, Any, Callable[..., Tensor]]:
 
 
 def of_freedoom() -> tuple[Any, Dynamics, Any, Callable[..., Tensor]]:
-    tokenizer = fresh_keep()
-    return tokenizer, Dynamics(freedoom_config()), freedoom.Pool(tokenizer).clips(4, 0.0, None), freedoom.loss_of
+    tokenizer, dynamics = fresh_keep(), Dynamics(freedoom_config())
+    return tokenizer, dynamics, freedoom.Lessons(tokenizer, dynamics).clips(4, 0.0, dreams=False), freedoom.loss_of
 
 
 def steps(made: tuple[Any, Dynamics, Any, Callable[..., Tensor]], *, there: bool) -> list[float]:

@@ -25,10 +25,10 @@ from nextframe.runtime.session.parts.drift import BANK, REMEDIES
 from nextframe.runtime.session.parts.stages import StageChoice, load_staged
 from nextframe.runtime.session.registry import WorldFolder, load_world
 from nextframe.runtime.session.supervisor import SupervisorLimits
-from nextframe.worlds.recipe.drift_bank import scores_of
 from nextframe.worlds.drive.recipe.drift_bank import make_bank, real_sessions
 from nextframe.worlds.drive.teacher.simulator import Simulator
 from nextframe.worlds.drive.world import dynamics_config, new_generator
+from nextframe.worlds.recipe.drift_bank import scores_of
 from tests.support.networks import finished, random_dynamics
 from tests.support.worlds.drive import SHORT, drive_folder, random_chase, real_past, store_short
 from tests.support.worlds.staged import PATIENT, strike, tick_of

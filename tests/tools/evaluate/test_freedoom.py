@@ -23,7 +23,7 @@ from nextframe.worlds.evaluation.players import Recorder, Tape
 from nextframe.worlds.evaluation.subjects import Pair, play
 from nextframe.worlds.freedoom import world as keep
 from nextframe.worlds.freedoom.evaluation.pair import KeepDream, KeepTeacher, Visitors, steps_of
-from nextframe.worlds.freedoom.recipe.shots import KeepGame
+from nextframe.worlds.freedoom.teacher.keep_game import KeepGame
 from nextframe.worlds.freedoom.teacher.plan import LAMPS
 from tests.worlds.freedoom.test_keep import one
 

@@ -11,19 +11,18 @@ import torch
 
 from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.tokenizers.scenes.still import POSITION_SCALE_PX
-from nextframe.worlds.circuit.recipe.clips import CLIP_TICKS, Clips, Dreams, Latents, with_dreams
+from nextframe.worlds.circuit.recipe.clips import CLIP_TICKS, Dreams, Latents
 from nextframe.worlds.circuit.recipe.on_policy import (
     PUSH_PX,
     Careless,
-    OwnEpisodes,
     depth_px,
     gently,
-    joined,
     make,
     seen,
 )
 from nextframe.worlds.circuit.teacher.simulator import State
 from nextframe.worlds.circuit.teacher.track import HEIGHT_PX, WALL_PX, WIDTH_PX
+from nextframe.worlds.recipe.clips import Clips, OwnEpisodes, last_replaced
 from tests.support.networks import shipped_dynamics, shipped_tokenizer, simulator
 
 ROWS, TICKS = 6, CLIP_TICKS + 4
@@ -97,18 +96,18 @@ def test_targets_are_one_tick_from_the_histories_and_lead_out_of_walls() -> None
     assert episodes.histories.shape == episodes.targets.shape == (ROWS, TICKS, 24)
     moved = (places(episodes.targets)[:, 1:] - places(episodes.histories)[:, :-1]).norm(dim=-1)
     assert float(moved.nan_to_num(0.0).max()) <= PUSH_PX + 0.01
-    deep = episodes.depth_px[:, :-1] > 3
+    deep = episodes.astray[:, :-1] > 3
     assert deep.any(), "some of the starts are off the road"
     line = torch.from_numpy(simulator().track.line)
     after = places(episodes.targets)[:, 1:].double()
     distance = torch.stack([torch.cdist(row, line).min(1).values for row in after]) - WALL_PX
-    assert float((distance < episodes.depth_px[:, :-1])[deep].float().mean()) > 0.95
+    assert float((distance < episodes.astray[:, :-1])[deep].float().mean()) > 0.95
 
 
 def test_a_part_of_the_batch_is_the_networks_own() -> None:
     zeros = torch.zeros(6, CLIP_TICKS, 24)
     teacher = Clips(zeros, zeros, torch.zeros(6, CLIP_TICKS, 11), torch.zeros(6, dtype=torch.bool))
-    mixed = with_dreams(teacher, own(), 1 / 3)
+    mixed = last_replaced(teacher, own(), 1 / 3)
     assert mixed.dreamt.tolist() == [False] * 4 + [True] * 2
     assert torch.all(mixed.targets[:4] == 0)
     for row in (4, 5):
@@ -120,22 +119,19 @@ def test_a_part_of_the_batch_is_the_networks_own() -> None:
             for k in range(TICKS - CLIP_TICKS + 1)
         ]
         assert sum(pairs) == 1
-    both = joined([own(), own()])
-    assert len(both.targets) == 2 * ROWS
 
 
 def test_the_pool_is_filled_at_once_and_refreshed_as_training_goes_on() -> None:
-    dreams = Dreams(shipped_tokenizer())
+    dreams = Dreams(shipped_tokenizer(), shipped_dynamics())
     dreams.ROWS, dreams.TICKS, dreams.SETTLE_TICKS = 2, CLIP_TICKS + 1, 1
-    dynamics = shipped_dynamics()
-    first = dreams.at(dynamics, 100.0)
-    assert len(first.targets) == 4
-    assert dreams.at(dynamics, 100.0 + dreams.FRESH_S / 2) is first
-    assert len(dreams.at(dynamics, 100.0 + dreams.FRESH_S).targets) == 6
+    first = dreams.at(100.0)
+    assert [len(own.targets) for own in first] == [2, 2]
+    assert dreams.at(100.0 + dreams.FRESH_S / 2) is first
+    assert len(dreams.at(100.0 + dreams.FRESH_S)) == 3
 
 
 def test_the_shipped_car_stays_within_walls_when_nobody_looks() -> None:
     generator = RollingGenerator(shipped_tokenizer(), shipped_dynamics(), rows=12)
     episodes = make(generator, Latents(generator.tokenizer).of, simulator(), 900, 120, off_road=False)
-    assert float((episodes.depth_px > 2).float().mean()) < 0.02
-    assert np.isfinite(episodes.depth_px.numpy()).all()
+    assert float((episodes.astray > 2).float().mean()) < 0.02
+    assert np.isfinite(episodes.astray.numpy()).all()

@@ -18,15 +18,16 @@ from nextframe.runtime.session.registry import find_world
 from nextframe.worlds.circuit.recipe import dynamics as train_dynamics
 from nextframe.worlds.circuit.recipe.clips import (
     CLIP_TICKS,
-    Episodes,
     Latents,
     make_episodes,
     returns,
     sample_clips,
 )
 from nextframe.worlds.circuit.recipe.data import drive
-from nextframe.worlds.circuit.recipe.dynamics import corrupt, forget, levels_of, loss_of, noise_levels
+from nextframe.worlds.circuit.recipe.dynamics import corrupt, forget, levels_of, loss_of
 from nextframe.worlds.recipe import run as dynamics_run
+from nextframe.worlds.recipe.clips import Episodes
+from nextframe.worlds.recipe.losses import noise_levels
 from tests.support.networks import shipped_dynamics, shipped_tokenizer, simulator
 
 STEPS = 30

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from nextframe.model.tokenizers.scenes.chase import LEAN, POSITION_SCALE_M, SCENE_DIM, ChaseConfig, ChaseTokenizer
-from nextframe.worlds.drive.evaluation.gates import Pilot, _alike, skyline_shift_px
-from nextframe.worlds.drive.recipe.data import Drivers, condition, drive, latents_of, random_states
-from nextframe.worlds.drive.recipe.on_policy import OwnEpisodes, haunt, none_of, seen
+from nextframe.worlds.drive.evaluation.gates import _alike, skyline_shift_px
+from nextframe.worlds.drive.recipe.data import Drivers, Pilot, condition, drive, latents_of, none_of, random_states
+from nextframe.worlds.drive.recipe.on_policy import seen, unstopped
 from nextframe.worlds.drive.recipe.tokenizer import fresh_tokenizer
 from nextframe.worlds.drive.teacher.camera import (
     CAMERA_BEHIND_M,
@@ -30,6 +30,7 @@ from nextframe.worlds.drive.teacher.camera import (
 from nextframe.worlds.drive.teacher.render import Renderer
 from nextframe.worlds.drive.teacher.simulator import TOP_SPEED, Controls, Simulator, States, wrap
 from nextframe.worlds.drive.teacher.track import CELL_M, HEIGHT_M, LANDMARK_SIZES_M, WALL_M, WIDTH_M, load_track
+from nextframe.worlds.recipe.clips import OwnEpisodes
 
 
 @pytest.fixture(scope="module")
@@ -188,12 +189,7 @@ def test_weather_comes_true_over_half_a_second_and_shows_at_once(simulator: Simu
 
 
 def test_the_pilot_laps_the_course_on_the_road(simulator: Simulator) -> None:
-    class _Bench:
-        pass
-
-    bench = _Bench()
-    bench.simulator = simulator  # type: ignore[attr-defined]
-    pilot = Pilot(bench, np.linspace(-2.5, 2.5, 4))  # type: ignore[arg-type]
+    pilot = Pilot(simulator.track, np.linspace(-2.5, 2.5, 4))
     states = simulator.reset([1, 2, 3, 4], weather=0)
     far, lap_m = np.zeros(4), simulator.track.length_m
     _, before, _ = simulator.track.locate(states.x, states.y)
@@ -230,11 +226,11 @@ def test_the_teacher_can_be_put_where_a_latent_shows_the_cars(simulator: Simulat
 
 @pytest.fixture(scope="module")
 def ghosts(simulator: Simulator) -> OwnEpisodes:
-    return haunt(simulator, 7, 256, 16)
+    return unstopped(simulator, 7, 256, 16)
 
 
 def test_ghosts_are_along_the_whole_fence_on_both_sides(simulator: Simulator, ghosts: OwnEpisodes) -> None:
-    beyond = ghosts.side_m.abs() > WALL_M + 0.5
+    beyond = ghosts.astray > 0.5
     assert 0.05 < float(beyond.float().mean()) < 0.5
     places = ghosts.histories[..., SCENE_DIM : SCENE_DIM + 2].numpy() * POSITION_SCALE_M
     _, along, side = simulator.track.locate(places[..., 0].ravel() + WIDTH_M / 2, places[..., 1].ravel() + HEIGHT_M / 2)

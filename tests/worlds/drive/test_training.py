@@ -13,9 +13,11 @@ from nextframe.model.dynamics.slots import Dynamics
 from nextframe.model.tokenizers.scenes.chase import ChaseTokenizer
 from nextframe.runtime.session.registry import find_world
 from nextframe.worlds.drive.recipe import dynamics as train_dynamics
-from nextframe.worlds.drive.recipe.dynamics import Clips, Dreams, Drives, Ghosts, loss_of, optimiser_of
+from nextframe.worlds.drive.recipe.dynamics import Dreams, Drives, Ghosts, loss_of
 from nextframe.worlds.drive.teacher.simulator import Simulator
 from nextframe.worlds.drive.world import DYNAMICS, TOKENIZER, dynamics_config
+from nextframe.worlds.recipe.clips import Clips
+from nextframe.worlds.recipe.run import places_optimiser
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_run_may_go_on_from_the_shipped_weights(
 def test_steps_on_the_teachers_drives_lower_the_loss(tokenizer: ChaseTokenizer) -> None:
     torch.manual_seed(0)
     dynamics = Dynamics(dynamics_config())
-    optimiser = optimiser_of(dynamics, 2e-3)
+    optimiser = places_optimiser(dynamics, 2e-3)
     clips = Drives(Simulator()).clips(8, 0.0)
     losses = []
     for _ in range(12):

@@ -15,10 +15,11 @@ from nextframe.worlds.evaluation.measures import edge_energy, psnr_db, squared_e
 from nextframe.worlds.freedoom import world as keep
 from nextframe.worlds.freedoom.evaluation.bench import KeepBench, shown_in
 from nextframe.worlds.freedoom.evaluation.returns import lamps_remembered
-from nextframe.worlds.freedoom.recipe.shots import KeepGame, shoot
+from nextframe.worlds.freedoom.evaluation.twin import compare
+from nextframe.worlds.freedoom.recipe.shots import shoot
 from nextframe.worlds.freedoom.recipe.walks import anywhere
+from nextframe.worlds.freedoom.teacher.keep_game import KeepGame
 from nextframe.worlds.freedoom.teacher.plan import LAMPS, load_grid
-from nextframe.worlds.freedoom.teacher.twin import compare
 from nextframe.worlds.freedoom.teacher.walk import Floats, Steps, Walk
 
 COURT = (400.0, 330.0)

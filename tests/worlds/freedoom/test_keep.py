@@ -11,7 +11,7 @@ import torch
 from nextframe.runtime.core import WeightsError
 from nextframe.runtime.session.registry import find_world
 from nextframe.worlds.freedoom import world as keep
-from nextframe.worlds.freedoom.evaluation.pilot import Pilot, free_nodes, node_of, nodes_under, place_of, steps_to
+from nextframe.worlds.freedoom.recipe.pilot import Pilot, free_nodes, node_of, nodes_under, place_of, steps_to
 from nextframe.worlds.freedoom.recipe.walks import (
     CONDITION_DIM,
     HELD_OUT_SEED,

@@ -14,7 +14,7 @@ from nextframe.model.tokenizers.scenes.place_view import SPEEDS, PlaceTokenizer
 from nextframe.worlds.freedoom.recipe import looks as train_looks
 from nextframe.worlds.freedoom.recipe import walk as train_walk
 from nextframe.worlds.freedoom.recipe.looks import HELD_OUT, Shots, looks_loss
-from nextframe.worlds.freedoom.recipe.walk import Pool, corrupt, loss_of, objective
+from nextframe.worlds.freedoom.recipe.walk import Lessons, corrupt, loss_of, objective
 from nextframe.worlds.freedoom.recipe.walks import anywhere, walks
 from nextframe.worlds.freedoom.teacher.plan import LAMPS
 from nextframe.worlds.freedoom.teacher.walk import Walk
@@ -59,21 +59,21 @@ def test_a_corrupted_past_has_the_same_lamps_and_another_pose(dynamics: Dynamics
 def test_a_batch_has_walks_ghosts_and_once_there_are_any_dreams(
     tokenizer: PlaceTokenizer, dynamics: Dynamics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pool, "ROWS", 16)
-    monkeypatch.setattr(Pool, "DREAMS", (8, 30))
+    monkeypatch.setattr(Lessons, "ROWS", 16)
+    monkeypatch.setattr(Lessons, "DREAMS", (8, 30))
     torch.manual_seed(0)
-    pool = Pool(tokenizer)
-    before = pool.clips(20, 0.0, None)
+    lessons = Lessons(tokenizer, dynamics)
+    before = lessons.clips(20, 0.0, dreams=False)
     assert before.dreamt.tolist() == [True] * 6 + [False] * 14, "ghosts first"
     assert torch.equal(before.targets[6:], before.histories[6:]), "walks are their own past"
-    after = pool.clips(20, 1.0, dynamics)
+    after = lessons.clips(20, 1.0, dreams=True)
     assert after.dreamt.tolist() == [True] * 6 + [False] * 8 + [True] * 6
     assert not torch.equal(after.targets[-6:], after.histories[-6:])
 
 
 def test_the_loss_of_a_batch_teaches_every_weight_that_walks(tokenizer: PlaceTokenizer, dynamics: Dynamics) -> None:
     torch.manual_seed(0)
-    clips = Pool(tokenizer).clips(6, 0.0, None)
+    clips = Lessons(tokenizer, dynamics).clips(6, 0.0, dreams=False)
     loss = loss_of(dynamics, tokenizer, clips, own_share=0.5)
     assert torch.isfinite(loss)
     loss.backward()
@@ -127,7 +127,7 @@ def test_a_walk_that_was_stopped_keeps_its_steps(
     tmp_path: Path, tokenizer: PlaceTokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_walk, "watch", lambda *_: "fine")
-    monkeypatch.setattr(Pool, "ROWS", 8)
+    monkeypatch.setattr(Lessons, "ROWS", 8)
     options = argparse.Namespace(
         out=tmp_path, minutes=0.005, batch=4, rate=1e-3, own_from=1.0, compile=False, resume=True, device="cpu",
         weights=None,

@@ -27,6 +27,7 @@ from ....worlds.freedoom.teacher.game import ATTACK, Freedoom, pace_of
 from ....worlds.freedoom.teacher.room import ROOM
 from ....worlds.freedoom.teacher.script import AXES, Script
 from ....worlds.neural.pixels import load_networks, shape_of
+from ...train.base.show import film_strip
 from ...train.data.clips import Resizer
 from ...train.evaluate import HeldOut, free_run
 from .recipe import TICS_A_TICK
@@ -92,12 +93,13 @@ def measure(
     folder: Path, scenario: str = ROOM, rows: int = 32, ticks: int = 300, strip: Path | None = None
 ) -> dict[str, Any]:
     bench = Bench(folder, scenario, rows)
+    shown = None if strip is None else lambda real, made: film_strip(strip, real, made)
     quarter, half = (math.ceil(angle / bench.degrees) for angle in (QUARTER_DEGREES, HALF_DEGREES))
     around = sorted({max(1, (bench.window - 1) // 2), 2 * bench.window, quarter, half})
     found: dict[str, Any] = {
         "schema": "nextframe.place/1", "rows": rows, "window_ticks": bench.window, "denoise_steps": STEPS,
         "turning": [turning(bench, after) for after in (0, GATE_TICKS, ticks) if after <= ticks],
-        "turn_around": [turn_around(bench, n) for n in around], "staying": staying(bench, ticks, strip),
+        "turn_around": [turn_around(bench, n) for n in around], "staying": staying(bench, ticks, shown),
     }  # fmt: skip
     return found | {"gates": gates(found)}
 

@@ -31,12 +31,13 @@ from ....model.generator.ticks import RollingGenerator
 from ....model.tokenizers.scenes.still import SlotTokenizer
 from ....runtime.session.registry import find_world
 from ....worlds.circuit.evaluation.dreams import one_ahead, real_bands
-from ....worlds.circuit.evaluation.rig import Bench, car_of, denoise
+from ....worlds.circuit.evaluation.rig import Bench
 from ....worlds.circuit.recipe.clips import Latents
-from ....worlds.circuit.recipe.data import HELD_OUT_SEED, Driver, condition, drive
-from ....worlds.recipe.drift_bank import BANK
+from ....worlds.circuit.recipe.data import HELD_OUT_SEED, Driver, car_of, condition, drive
 from ....worlds.circuit.teacher.render import Renderer
 from ....worlds.circuit.teacher.simulator import TIMES, WEATHERS, Controls, Simulator, State
+from ....worlds.recipe.drift_bank import BANK
+from ....worlds.recipe.rollout import denoised
 from .plot import draw_cases
 
 REMEDIES = ("none", "renoise", "reanchor")
@@ -182,7 +183,7 @@ class Session:
         if tick == DAMAGE_AT_TICK:
             self.case.strike(self.generator, self.seed)
         given = torch.from_numpy(condition(controls, one_ahead(self.state, controls)))[None]
-        self.generator.commit(denoise(self.generator, given, STEPS, seed=self.seed), given)
+        self.generator.commit(denoised(self.generator, given, STEPS, seed=self.seed), given)
         last, before = self.generator.last[0], self.generator.before[0]
         shadow = self.rig.bench.simulator.step(self.state, controls)
         player, rival = (car_of(last, before, slot) for slot in (0, 1))

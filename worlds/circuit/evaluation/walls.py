@@ -21,9 +21,9 @@ def careless_drive(bench: Bench, rows: int, ticks: int) -> dict[str, Any]:
     generator = bench.generator(rows)
     seed = HELD_OUT_SEED // rows + 1
     episodes = make(generator, Latents(generator.tokenizer).of, bench.simulator, seed, ticks, off_road=False)
-    deep = episodes.depth_px.numpy() > DEEP_PX
+    deep = episodes.astray.numpy() > DEEP_PX
     second = [bool(np.convolve(row, np.ones(20), "valid").max() >= 20) for row in deep]
     return {
         "rows": rows, "ticks": ticks, "deep_share": float(deep.mean()), "stuck_rows": int(sum(second)),
-        "deepest_px": float(episodes.depth_px.max()),
+        "deepest_px": float(episodes.astray.max()),
     }  # fmt: skip

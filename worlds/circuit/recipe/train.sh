@@ -2,7 +2,7 @@
 # Retrain the circuit world from nothing: tokenizer, dynamics, export, evaluation. Resumable: run it again.
 #   worlds/circuit/recipe/train.sh [minutes on the teacher's drives] [minutes more, with the network's own]
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../../.."
 minutes=${1:-80}
 own=${2:-177}
 run=runs/circuit

@@ -2,7 +2,7 @@
 # Retrain the drive world from nothing: pictures, tokenizer, dynamics, export, evaluation. Resumable: run it again.
 #   worlds/drive/recipe/train.sh [minutes of the dynamics]
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../../.."
 run=runs/drive
 # Large temporaries come and go every step; without these the allocator returns them to the system each time.
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
