@@ -1,6 +1,6 @@
 """`python -m nextframe`: the same as the command `nextframe`."""
 
-from .runtime.cli.app import main
+from nextframe.runtime.cli.app import main
 
 if __name__ == "__main__":
     main()
