@@ -1,7 +1,6 @@
-"""Plays a recording back: the recorded actions, and beside them the quality to force and the checksums to expect.
+"""The actions of a recording as a controller: what was played then, under whatever conditions the loop has now.
 
-Owns nothing but the order of what was recorded. Knows nothing of files: it takes what
-`nextframe.runtime.recording.facade` has read.
+To play a recording exactly as it was, resets and events included, use `nextframe.runtime.recording.playback`.
 """
 
 from __future__ import annotations
@@ -9,31 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..runtime.core import Action
-
-
-class RecordedTick(Protocol):
-    @property
-    def action(self) -> Action: ...
-
-    @property
-    def steps_applied(self) -> int: ...
-
-    @property
-    def checksum(self) -> int | None: ...
+from ..runtime.core import Action, PlayedTick
 
 
 class Recording(Protocol):
-    """What is needed of a `nextframe.runtime.recording.facade.Replay`."""
+    """What is needed of a `nextframe.runtime.recording.format.Replay`."""
 
     @property
-    def ticks(self) -> Sequence[RecordedTick]: ...
+    def ticks(self) -> Sequence[PlayedTick]: ...
 
 
 class ReplayController:
     """Yields the recorded actions by tick, and idles past their end.
 
-    `steps`: denoise steps by tick, to be forced. `checksums`: tick -> checksum, for the ticks that have one.
+    `steps`: denoise steps by tick. `checksums`: tick -> checksum, for the ticks that have one.
     """
 
     def __init__(self, replay: Recording) -> None:

@@ -1,7 +1,5 @@
 """The nouns every part shares: actions, plans, results, frames, clocks, and the protocols between them.
 
-Owns the contracts of DESIGN section 3. Knows nothing about torch, GL, pygame, YAML or files.
-
 Units: time is integer nanoseconds on a monotonic clock (`_ns`); frames are `(height, width, 3)` uint8 RGB.
 """
 
@@ -12,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +67,101 @@ def quantise_axis(value: float) -> int:
     return round(max(-1.0, min(1.0, value)) * AXIS_LEVELS)
 
 
+# --- what happens in a tick ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The world started anew with this seed before the tick."""
+
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockGap:
+    """The machine stood still (suspend, debugger): how long the tick took says nothing about the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mishaps:
+    """What went wrong in a tick and was dealt with there. Forced when the tick is played again.
+
+    `discarded`: its latent was not finite, so the last frame was shown again and only the tick was counted.
+    `out_of_memory`: the device had no room at first. `window`, `commit_window`: so many ticks of memory are seen from
+    this tick's denoising, or only from its commit, on; None for no change.
+    """
+
+    discarded: bool = False
+    out_of_memory: bool = False
+    window: int | None = None
+    commit_window: int | None = None
+
+
+NO_MISHAPS = Mishaps()
+
+
+@dataclass(frozen=True, slots=True)
+class DriftAction:
+    """What was done about drift after the commit, by its name in `nextframe.model.drift.actions`, or `LOG`."""
+
+    LOG: ClassVar[str] = "log"
+    """An alarm that changed nothing."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEvent:
+    """Recorded text that this version cannot read, kept as it is.
+
+    `problem`: why it is damaged; empty for an event of a newer version, which a playback ignores.
+    """
+
+    text: str
+    problem: str = ""
+
+
+TickEvent: TypeAlias = Reset | ClockGap | Mishaps | DriftAction | OtherEvent
+"""Everything that can have happened in a tick beside its action. Written as text by `nextframe.runtime.tick.events`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedTick:
+    """One tick as it was played: all that is needed to play it again, and to see whether it came out the same.
+
+    `events` stand in the order in which they happened. `checksum`: `World.checksum()` after the tick and its events,
+    32 bits, None where it was not taken.
+    """
+
+    action: Action
+    steps_applied: int
+    checksum: int | None = None
+    events: tuple[TickEvent, ...] = ()
+
+    @property
+    def reset_seed(self) -> int | None:
+        return next((event.seed for event in self.events if isinstance(event, Reset)), None)
+
+    @property
+    def drift(self) -> DriftAction | None:
+        return next((event for event in self.events if isinstance(event, DriftAction)), None)
+
+    @property
+    def mishaps(self) -> Mishaps:
+        """To be forced when the tick is played again. Raises `ReplayError` for a damaged event."""
+        for event in self.events:
+            if isinstance(event, OtherEvent) and event.problem:
+                raise ReplayError(
+                    f"recorded event {event.text!r}: {event.problem}; the recording is damaged: play it up to the tick "
+                    "before, with --to"
+                )
+        return next((event for event in self.events if isinstance(event, Mishaps)), NO_MISHAPS)
+
+    def plan(self, *, reason: str, deadline_ns: int = 0) -> TickPlan:
+        """To play it again: the denoise steps that were applied, and all that happened in it."""
+        return TickPlan(self.steps_applied, deadline_ns, reason, mishaps=self.mishaps)
+
+
 # --- plan and result of a tick ---------------------------------------------------------------------------------
 
 
@@ -87,13 +180,19 @@ def always_open(steps_done: int) -> bool:
 class TickPlan:
     """The governor's decision for one tick. A value: the governor never calls the world.
 
-    `denoise_steps` is the rung asked for; `gate` may cut it short at a mid-tick checkpoint.
+    `denoise_steps` is the rung asked for; `gate` may cut it short at a mid-tick checkpoint. `mishaps`: what happened
+    when the tick was first played and must happen again, though nothing is wrong now.
     """
 
     denoise_steps: int
     deadline_ns: int
     reason: str = "fixed"
     gate: StepGate = always_open
+    mishaps: Mishaps = NO_MISHAPS
+
+
+def no_mishaps() -> Mishaps:
+    return NO_MISHAPS
 
 
 @dataclass(frozen=True)
@@ -103,6 +202,7 @@ class TickResult:
     `frames`: the new frames in order (at least one). `steps_applied`: denoise steps really taken, an entry of the
     world's ladder. `stage_ns`: durations by stage name (condition, denoise, decode). `step_ns`: each denoise step.
     `commit`: the work that writes memory; the loop calls it once, after presenting, before the next advance.
+    `mishaps`: asked once the tick is committed, since a commit may add one.
     """
 
     frames: Sequence[Frame]
@@ -110,6 +210,7 @@ class TickResult:
     stage_ns: Mapping[str, int]
     step_ns: tuple[int, ...] = ()
     commit: Callable[[], None] = lambda: None
+    mishaps: Callable[[], Mishaps] = no_mishaps
 
 
 @dataclass(frozen=True)
@@ -155,6 +256,11 @@ class World(Protocol):
 
     info: WorldInfo
 
+    @property
+    def prompt(self) -> str:
+        """The prompt in force, for people to read; empty for a world without prompts."""
+        ...
+
     def reset(self, seed: int) -> Frame:
         """Start anew; returns the first frame. Equal seeds and equal inputs give equal worlds."""
         ...
@@ -179,7 +285,13 @@ class World(Protocol):
 
 
 class Controller(Protocol):
-    """A source of actions. `poll` is called once a tick, as late as possible, and quantises once."""
+    """A source of actions. `poll` is called once a tick, as late as possible, and quantises once.
+
+    `last_input_ns`: the clock's time of the earliest input event in the action polled last; None without one.
+    """
+
+    @property
+    def last_input_ns(self) -> int | None: ...
 
     def poll(self, tick: int) -> Action: ...
 

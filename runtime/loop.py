@@ -1,7 +1,5 @@
 """The life of a tick: wait, poll late, plan, advance, present, commit, record, observe.
 
-Owns release times, the late policy and the order of calls. Knows nothing of networks, windows, files or key names.
-
 Late policy. A neural tick costs about a whole period, so catching up by running more ticks would only make the loop
 later still. At most one tick runs per slot. A tick that presents after its slot has ended moves the timetable: the
 next tick is released when this one is done, with a whole deadline of its own, and world time dilates by exactly the
@@ -14,68 +12,35 @@ as such.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import NamedTuple, Protocol
 
-from .core import Action, Clock, Controller, Display, Frame, TickPlan, TickResult, World
+from .core import (
+    Action,
+    Clock,
+    ClockGap,
+    Controller,
+    Display,
+    Frame,
+    Mishaps,
+    PlayedTick,
+    Reset,
+    TickEvent,
+    TickPlan,
+    TickResult,
+    World,
+)
 from .tick.aftercare import Aftercare, NullAftercare
 from .tick.controls import SessionControls
-from .tick.guess import NO_GUESS, Ahead, Guess, NullAhead
-from .tick.mishaps import NO_MISHAPS, Mishaps, mishaps_of
-from .tick.probe import NO_USE, HostUse, NullProbe, Probe
+from .tick.events import gathered
+from .tick.guess import Ahead, NullAhead
+from .tick.probe import HostUse, NullProbe, Probe
+from .tick.record import TickRecord
 
 CLOCK_GAP_NS = 250_000_000
 """Later than this is no slow tick but a stopped machine; Bevy gives up the same stretch of time."""
-
-RESET_EVENT = "reset:"
-CLOCK_GAP_EVENT = "clock_gap"
-
-
-@dataclass(frozen=True)
-class TickRecord:
-    """Everything measured in one tick; times are on the loop's clock.
-
-    `start_ns`: when the loop was free for this tick (its release, or the end of the tick before if that was later).
-    `emit_ns`: pixels ready. `present_ns`: first frame handed to the display; response is `present_ns - release_ns`.
-    `paced_ns`: time waited between the frames of one tick. `stage_ns`: the world's stages, plus `present` and
-    `commit`. `lost_slots`: whole periods of dilation that this tick made full. `held_frames`: frame
-    periods for which the previous frame stayed on the screen past the deadline. `resumed`: first tick after a start
-    or a pause, so the time since the frame before says nothing. `input_event_ns`: earliest input in the action.
-    `host`: what the machine did from poll to present. `ahead`: what of the tick was made before its release; `stage_ns`
-    and `step_ns` hold all it cost, whenever that was. `mishaps`: what went wrong in it and was survived; the
-    frames of a discarded tick are held ones.
-    """
-
-    tick: int
-    release_ns: int
-    start_ns: int
-    poll_ns: int
-    plan: TickPlan
-    emit_ns: int
-    present_ns: int
-    paced_ns: int
-    commit_end_ns: int
-    deadline_ns: int
-    stage_ns: Mapping[str, int]
-    step_ns: tuple[int, ...]
-    steps_applied: int
-    frames: int
-    missed: bool
-    lost_slots: int
-    held_frames: int
-    clock_gap: bool
-    resumed: bool
-    input_event_ns: int | None
-    reason: str
-    host: HostUse = NO_USE
-    ahead: Guess = NO_GUESS
-    mishaps: Mishaps = NO_MISHAPS
-
-    @property
-    def response_ns(self) -> int:
-        return self.present_ns - self.release_ns
 
 
 class Governor(Protocol):
@@ -93,11 +58,14 @@ class Observer(Protocol):
 
 
 class Recorder(Protocol):
-    """Stores what a replay needs. `checksum` is taken after commit; `event` is None on almost every tick."""
+    """Stores what a replay needs. `problem`: why it has stopped storing by itself; empty while all is well."""
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None: ...
+    @property
+    def problem(self) -> str: ...
+
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
+        """Called after the commit of every tick, on the loop's thread."""
+        ...
 
     def close(self) -> None: ...
 
@@ -129,9 +97,9 @@ class NullObserver:
 
 
 class NullRecorder:
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
+    problem = ""
+
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
         pass
 
     def close(self) -> None:
@@ -141,14 +109,6 @@ class NullRecorder:
 def period_ns(tick_hz: Fraction) -> Fraction:
     """The exact tick period: a 60 Hz world has no whole number of nanoseconds in it."""
     return Fraction(1_000_000_000) / tick_hz
-
-
-def reset_seed(event: str | None) -> int | None:
-    """The seed in a recorded event, None when the tick was no reset; what `Loop(reset_seeds=...)` wants of a replay."""
-    for part in (event or "").split(","):
-        if part.startswith(RESET_EVENT):
-            return int(part.removeprefix(RESET_EVENT))
-    return None
 
 
 class Timetable:
@@ -198,7 +158,7 @@ class Loop:
     """Runs a world at its tick rate. The caller has reset (and warmed) the world, and closes what it made.
 
     `tick_period_ns`: exact period, see `period_ns`. `deadline_ns`: from release to first frame presented. `seed`: of
-    later resets that name none. `reset_seeds`: tick -> seed, from a recording, for resets that named one.
+    later resets that name none.
     `checksum_every`: ticks between checksums given to the recorder, 0 for never. `probe`: what the machine does
     meanwhile. `interlude`: may take a slot instead of a tick. `ahead`: is told when the loop would only wait.
     `aftercare`: may change the world after a commit.
@@ -218,7 +178,6 @@ class Loop:
         recorder: Recorder | None = None,
         controls: SessionControls | None = None,
         seed: int = 0,
-        reset_seeds: Mapping[int, int] | None = None,
         checksum_every: int = 20,
         probe: Probe | None = None,
         interlude: Interlude | None = None,
@@ -241,7 +200,7 @@ class Loop:
         self._aftercare = aftercare or NullAftercare()
         self._timetable = Timetable(tick_period_ns)
         self._deadline_ns = deadline_ns
-        self._seed, self._reset_seeds = seed, dict(reset_seeds or {})
+        self._seed = seed
         self._checksum_every = checksum_every
         self._slot = 0
         self._dilation_ns = 0  # by how much overruns have moved the timetable
@@ -284,7 +243,7 @@ class Loop:
         release_ns = self._timetable.release_ns(self._slot)
         self._probe.begin()
         poll_ns = now_ns()
-        action, event = self._take_action()
+        action, reset = self._take_action()
         plan = self._governor.plan(self.tick, release_ns, release_ns + self._deadline_ns)
         result = self._world.advance(action, plan)
         emit_ns = now_ns()
@@ -292,14 +251,14 @@ class Loop:
         host = self._probe.use()
         commit_ns = now_ns()
         result.commit()
-        mishaps = mishaps_of(result)
+        mishaps = result.mishaps()
         care = None if mishaps.discarded else self._aftercare.after_commit(self.tick)  # else there is nothing new
         times = _Times(release_ns, poll_ns, emit_ns, present_ns, paced_ns, commit_ns, now_ns())
 
         gap = woke_after_gap or (times.late_ns(self._deadline_ns) > CLOCK_GAP_NS and not self._gap_before)
         lost_slots = self._move_timetable(present_ns, times.commit_end_ns, gap)
         record = self._measure(times, plan, result, mishaps, gap=gap, lost_slots=lost_slots, host=host)
-        self._record(action, result.steps_applied, event, CLOCK_GAP_EVENT if gap else None, mishaps.event, care)
+        self._record(action, result.steps_applied, reset, ClockGap() if gap else None, mishaps, care)
         self._governor.observe(record)
         self._observer.observe(record)
         self.tick += 1
@@ -363,28 +322,26 @@ class Loop:
             held_frames=-int(-late_ns * frames // self._timetable.period_ns) + frames * mishaps.discarded,  # rounded up
             clock_gap=gap,
             resumed=self._resumed,
-            input_event_ns=getattr(self._controller, "last_input_ns", None),
+            input_event_ns=self._controller.last_input_ns,
             reason=_reason(plan, steps),
             host=host,
             ahead=self._ahead.guess(),
             mishaps=mishaps,
         )
 
-    def _take_action(self) -> tuple[Action, str | None]:
+    def _take_action(self) -> tuple[Action, Reset | None]:
         """Poll, add a reset the player asked for, and carry it out; returns the action to record and its event."""
         action = self._controller.poll(self.tick)
         request = self.controls.take_reset()
         if request is None and not action.reset:
             return action, None
-        seed = self._reset_seeds.get(self.tick, self._seed)
         if request is None:
             self.controls.note_reset()
         else:
             action = replace(action, reset=True)
-            seed = seed if request.seed is None else request.seed
-        self._seed = seed
-        self._world.reset(seed)
-        return action, f"{RESET_EVENT}{seed}"
+            self._seed = self._seed if request.seed is None else request.seed
+        self._world.reset(self._seed)
+        return action, Reset(self._seed)
 
     def _present(self, frames: Sequence[Frame]) -> tuple[int, int]:
         """Show the frames evenly in the room the tick has left; returns when the first was shown and time waited.
@@ -403,8 +360,7 @@ class Loop:
             self._display.present(frame)
         return present_ns, paced_ns
 
-    def _record(self, action: Action, steps_applied: int, *events: str | None) -> None:
+    def _record(self, action: Action, steps_applied: int, *happened: TickEvent | None) -> None:
         due = self._checksum_every > 0 and self.tick % self._checksum_every == 0
         checksum = self._world.checksum() if due else None
-        event = ",".join(part for part in events if part) or None
-        self._recorder.record_tick(self.tick, action, steps_applied, checksum, event)
+        self._recorder.record_tick(self.tick, PlayedTick(action, steps_applied, checksum, gathered(*happened)))

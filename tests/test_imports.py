@@ -30,7 +30,7 @@ class Room:
     may: tuple[str, ...] = ()
 
 
-CONTRACTS = ("runtime.core", "runtime.tick.mishaps")
+CONTRACTS = ("runtime.core",)
 BELOW_TOOLS = ("runtime", "controllers", "model", "worlds")
 """What a program may be made of."""
 ROOMS = {
@@ -113,7 +113,6 @@ LAB = "tools.lab"
 NEVER_BEHIND_THE_LOOP = ("torch", "moderngl", "glcontext", "pygame")
 TO_MEND: set[tuple[str, str]] = {
     ("model.memory", "model.dynamics"),
-    ("runtime.tick", "runtime.loop"),
 }
 """Arrows that still run back up."""
 PACKAGE_CIRCLES_TO_MEND: list[set[str]] = [

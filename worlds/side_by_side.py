@@ -18,6 +18,10 @@ class SideBySide:
         self._left, self._right = left, right
         self.info = replace(left.info, width_px=left.info.width_px + right.info.width_px)
 
+    @property
+    def prompt(self) -> str:
+        return self._left.prompt
+
     def reset(self, seed: int) -> Frame:
         return _joined(self._left.reset(seed), self._right.reset(seed))
 
@@ -30,7 +34,7 @@ class SideBySide:
             left.commit()
             right.commit()
 
-        return TickResult(frames, left.steps_applied, stage_ns, left.step_ns, commit)
+        return replace(left, frames=frames, stage_ns=stage_ns, commit=commit)
 
     def snapshot(self) -> Snapshot:
         return {"left": self._left.snapshot(), "right": self._right.snapshot()}

@@ -6,6 +6,7 @@ Owns the pieces of a loaded tick. Shapes and how load is spent are in `nextframe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..core import Action, Clock, Frame, StepGate, TickResult, World, always_open
 from ..load.shapes import LoadShape
@@ -40,9 +41,7 @@ class SteppedLoadedWorld(LoadedWorld):
         self._learn("condition", result.stage_ns.get("condition", 0))
         self._learn("decode", result.stage_ns.get("decode", 0))
         self._learn("denoise", sum(result.step_ns) / result.steps_applied)
-        return TickResult(
-            result.frames, result.steps_applied, result.stage_ns, result.step_ns, self._loaded_commit(result)
-        )
+        return replace(result, commit=self._loaded_commit(result))
 
     def _begin_tick(self) -> None:
         """Once per tick that is committed: time in a shape does not go faster for work that is thrown away."""
@@ -95,7 +94,7 @@ class LoadedTick:
         made = self._world.finished(self._job.result())
         stage_ns = {stage: made.stage_ns.get(stage, 0) + paid_ns for stage, paid_ns in self._paid_ns.items()}
         step_ns = tuple(own + paid for own, paid in zip(made.step_ns, self._paid_step_ns, strict=True))
-        return TickResult(made.frames, made.steps_applied, {**made.stage_ns, **stage_ns}, step_ns, made.commit)
+        return replace(made, stage_ns={**made.stage_ns, **stage_ns}, step_ns=step_ns)
 
 
 def loaded(world: World, shape: LoadShape | None, clock: Clock, *, stepwise: bool) -> World:

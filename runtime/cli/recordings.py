@@ -36,7 +36,7 @@ def replay(
     device: Device = None,
 ) -> int:
     """Play a recording back, bit for bit, and name the first tick that differs; or ask what if."""
-    from ..recording.facade import print_diff
+    from ..recording.diff import print_diff
     from ..session.playback import PlaybackOptions, play_back
 
     if diff is not None:

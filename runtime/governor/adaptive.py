@@ -17,9 +17,8 @@ from typing import TypeAlias
 import numpy as np
 
 from ..core import Clock, StepGate, TickPlan
-from ..loop import TickRecord
 from ..tick.controls import SessionControls
-from ..tick.mishaps import NO_MISHAPS, mishaps_in, plan_again
+from ..tick.record import TickRecord
 from .cost import WINDOW_TICKS, CostModel, CostSample, sample_of
 from .state import SAMPLE_NUMBERS, GovernorState, state_from_plain
 
@@ -274,22 +273,18 @@ class FixedGovernor:
 
 
 class TraceGovernor:
-    """Quality by tick from a list: what a replay forces, or what a test scripts. The last level holds past its end.
-
-    `events`: recorded, by tick; the mishaps in them are forced too.
-    """
+    """Quality by tick from a list, such as a test scripts. The last level holds past its end."""
 
     name = "trace"
 
-    def __init__(self, levels: Sequence[int], events: Sequence[str | None] = ()) -> None:
+    def __init__(self, levels: Sequence[int]) -> None:
         if not levels or min(levels) < 1:
             raise ValueError(f"quality trace: expected denoise steps of at least 1 by tick, got {list(levels)[:8]}")
-        self._levels, self._events = tuple(levels), tuple(events)
+        self._levels = tuple(levels)
 
     def plan(self, tick: int, release_ns: int, deadline_ns: int) -> TickPlan:
         steps = self._levels[min(tick, len(self._levels) - 1)]
-        mishaps = mishaps_in(self._events[tick]) if tick < len(self._events) else NO_MISHAPS
-        return plan_again(steps, mishaps, deadline_ns=deadline_ns, reason=f"{in_words(steps)}, forced by the trace")
+        return TickPlan(steps, deadline_ns, f"{in_words(steps)}, forced by the trace")
 
     def observe(self, record: TickRecord) -> None:
         pass

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from ..loop import TickRecord
+from ..tick.record import TickRecord
 
 WINDOW_TICKS = 64
 RECENT_TICKS = 4

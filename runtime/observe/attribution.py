@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..loop import TickRecord
+from ..tick.record import TickRecord
 
 CAUSES = (
     *("condition", "denoise", "decode", "present"),

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from ..loop import CLOCK_GAP_NS, TickRecord
+from ..loop import CLOCK_GAP_NS
+from ..tick.record import TickRecord
 from .attribution import CAUSES, Parts, Verdict, attribute, parts_of
 from .evidence import evidence_of
 

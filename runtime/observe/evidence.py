@@ -5,7 +5,7 @@ Owns the words. Knows nothing of how causes are found: see `attribution`.
 
 from __future__ import annotations
 
-from ..loop import TickRecord
+from ..tick.record import TickRecord
 from .attribution import Parts, Verdict
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core import NextframeError
-from ..loop import TickRecord
 from ..tick.controls import SessionControls
+from ..tick.record import TickRecord
 from .trace_format import CauseOf, no_cause
 
 HOST = "127.0.0.1"

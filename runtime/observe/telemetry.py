@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..loop import TickRecord
 from ..tick.controls import SessionControls
+from ..tick.record import TickRecord
 from . import metrics
 
 STAGES = ("condition", "denoise", "decode", "commit", "present")

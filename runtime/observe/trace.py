@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..core import NextframeError
-from ..loop import TickRecord
 from ..tick.controls import SessionControls
+from ..tick.record import TickRecord
 from .trace_format import CauseOf, TraceEntry, TraceFormatter, no_cause
 
 FLUSH_S = 0.5

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as _quoted  # json.dumps takes ten times as long for a name
 from typing import TypeAlias
 
-from ..loop import TickRecord
+from ..tick.record import TickRecord
 
 PROCESS_ID = 1
 ACTUAL, FRAMES, INPUT, EVENTS = 2, 3, 4, 5

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from ..core import Action
+from ..core import Action, PlayedTick
+from ..tick.events import events_to_text
 from .environment import differing_names
-from .format import RecordedTick, Replay, ReplayHeader
+from .format import Replay, ReplayHeader
 from .reader import load_snapshot, read_replay
 from .snapshots import state_differences
 from .verify import same_action
@@ -77,7 +78,7 @@ def diff_recordings(one: Replay, other: Replay) -> RecordingComparison:
     )
 
 
-def _first_of(tick: int, one: RecordedTick | None, other: RecordedTick | None) -> RecordingDifference | None:
+def _first_of(tick: int, one: PlayedTick | None, other: PlayedTick | None) -> RecordingDifference | None:
     if one is None or other is None:
         ended, goes_on = f"ends after {tick} ticks", "goes on"
         return RecordingDifference("length", *((ended, goes_on) if one is None else (goes_on, ended)), tick)
@@ -85,8 +86,9 @@ def _first_of(tick: int, one: RecordedTick | None, other: RecordedTick | None) -
         return RecordingDifference(*_action_field(one.action, other.action), tick)
     if one.steps_applied != other.steps_applied:
         return RecordingDifference("denoise steps", str(one.steps_applied), str(other.steps_applied), tick)
-    if one.event != other.event:
-        return RecordingDifference("event", one.event or "none", other.event or "none", tick)
+    if one.events != other.events:
+        events = events_to_text(one.events) or "none", events_to_text(other.events) or "none"
+        return RecordingDifference("event", *events, tick)
     if None not in (one.checksum, other.checksum) and one.checksum != other.checksum:
         return RecordingDifference("checksum", f"{one.checksum:#010x}", f"{other.checksum:#010x}", tick)
     return None

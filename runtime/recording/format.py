@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from ..core import AXIS_LEVELS, Action, ActionSpace, ReplayError, WorldInfo
-from ..loop import reset_seed
+from ..core import AXIS_LEVELS, Action, ActionSpace, PlayedTick, ReplayError, WorldInfo
+from ..tick.events import events_from_text, events_to_text
 
 FORMAT_MAJOR, FORMAT_MINOR = 1, 1
 """1.1: snapshots, a start from a snapshot, the promise in the header, an index in the footer, why it was stopped."""
@@ -88,16 +88,6 @@ def header_for(
 
 
 @dataclass(frozen=True)
-class RecordedTick:
-    """One tick as it was played. `event` is the loop's own note, such as `reset:7`."""
-
-    action: Action
-    steps_applied: int
-    checksum: int | None = None
-    event: str | None = None
-
-
-@dataclass(frozen=True)
 class StoredSnapshot:
     """Where a recording holds the state before `tick`. `parts`: the offset in bytes of each part's record."""
 
@@ -118,7 +108,7 @@ class Replay:
     """
 
     header: ReplayHeader
-    ticks: tuple[RecordedTick, ...]
+    ticks: tuple[PlayedTick, ...]
     complete: bool
     lost_bytes: int = 0
     message: str = ""
@@ -127,9 +117,8 @@ class Replay:
 
     @property
     def reset_seeds(self) -> dict[int, int]:
-        """Tick -> seed of the resets that named one, as `nextframe.runtime.loop.Loop` wants them."""
-        found = {n: reset_seed(tick.event) for n, tick in enumerate(self.ticks) if tick.event}
-        return {n: seed for n, seed in found.items() if seed is not None}
+        """Tick -> seed of the resets that named one."""
+        return {n: seed for n, tick in enumerate(self.ticks) if (seed := tick.reset_seed) is not None}
 
     def start_before(self, tick: int) -> tuple[int, StoredSnapshot | None]:
         """The nearest tick up to `tick` at which a playback may begin, and the snapshot to restore there.
@@ -216,15 +205,15 @@ def _promise(value: object) -> str:
 # --- ticks -------------------------------------------------------------------------------------------------------
 
 
-def tick_to_plain(tick: RecordedTick, actions: ActionSpace) -> list[Any]:
+def tick_to_plain(tick: PlayedTick, actions: ActionSpace) -> list[Any]:
     """Raises `ReplayError` for a control, a level or a text that the format has no room for."""
-    action = tick.action
+    action, event = tick.action, events_to_text(tick.events)
     unknown = sorted((action.buttons - {*actions.buttons}) | (action.axes.keys() - {*actions.axes}))
     if unknown:
         raise ReplayError(f"recording: the action names {unknown[0]!r}, which the world's action space lacks")
     if any(abs(level) > AXIS_LEVELS for level in action.axes.values()):
         raise ReplayError(f"recording: expected axis levels in -{AXIS_LEVELS}..{AXIS_LEVELS}, got {dict(action.axes)}")
-    if any(len(text) > MAX_TEXT_CHARS for text in (action.prompt, tick.event) if text):
+    if any(len(text) > MAX_TEXT_CHARS for text in (action.prompt, event) if text):
         raise ReplayError(f"recording: expected prompts and events of at most {MAX_TEXT_CHARS} characters")
     if not 0 <= tick.steps_applied <= MAX_STEPS:
         raise ReplayError(f"recording: expected 0..{MAX_STEPS} denoise steps, got {tick.steps_applied}")
@@ -237,14 +226,14 @@ def tick_to_plain(tick: RecordedTick, actions: ActionSpace) -> list[Any]:
         1 if action.reset else 0,
         tick.checksum,
         action.prompt,
-        tick.event,
+        event,
     ]
     while len(plain) > 3 and (plain[-1] is None or (len(plain) == 4 and plain[-1] == 0)):
         plain.pop()
     return plain
 
 
-def tick_from_plain(plain: object, actions: ActionSpace) -> RecordedTick:
+def tick_from_plain(plain: object, actions: ActionSpace) -> PlayedTick:
     """Raises `MalformedError` unless every entry is of its kind and in range. Axes at rest are left out."""
     entries = a_kind(list, plain, "tick")
     if len(entries) < 3:
@@ -260,11 +249,11 @@ def tick_from_plain(plain: object, actions: ActionSpace) -> RecordedTick:
         None if prompt is None else _text(prompt, "prompt"),
         reset is not None and int_in(reset, 0, 1, "reset") == 1,
     )
-    return RecordedTick(
+    return PlayedTick(
         action,
         int_in(entries[2], 0, MAX_STEPS, "steps"),
         None if checksum is None else int_in(checksum, 0, (1 << 32) - 1, "checksum"),
-        None if event is None else _text(event, "event"),
+        events_from_text(None if event is None else _text(event, "event")),
     )
 
 

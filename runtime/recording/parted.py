@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from ..core import Action, ReplayError, Snapshot, World
+from ..core import PlayedTick, ReplayError, Snapshot, World
 from ..loop import NullRecorder, Recorder
 
 MAX_PARTS = 10_000
@@ -72,15 +72,13 @@ class PartedRecording:
     @property
     def problem(self) -> str:
         """Why recording has stopped by itself; empty while all is well."""
-        return str(getattr(self._recorder, "problem", ""))
+        return self._recorder.problem
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
         with self._lock:
-            if self._ticks == 0 and checksum is None and not self._closed:
-                checksum = self._world.checksum()
-            self._recorder.record_tick(tick, action, steps_applied, checksum, event)
+            if self._ticks == 0 and played.checksum is None and not self._closed:
+                played = replace(played, checksum=self._world.checksum())
+            self._recorder.record_tick(tick, played)
             self._ticks += 1
 
     def go_on_from(self, tick: int) -> None:

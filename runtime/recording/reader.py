@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..core import ReplayError, Snapshot
+from ..core import PlayedTick, ReplayError, Snapshot
 from .format import (
     FORMAT_MAJOR,
     MalformedError,
-    RecordedTick,
     Replay,
     ReplayHeader,
     StoredSnapshot,
@@ -92,7 +91,7 @@ class _Reading:
 
     minor: int
     header: ReplayHeader | None = None
-    ticks: list[RecordedTick] = field(default_factory=list)
+    ticks: list[PlayedTick] = field(default_factory=list)
     start: SnapshotCollector = field(default_factory=SnapshotCollector)
     snapshots: SnapshotCollector = field(default_factory=SnapshotCollector)
     batches: dict[int, int] = field(default_factory=dict)
@@ -234,7 +233,7 @@ def _read_header(record: Record, minor: int) -> ReplayHeader:
     return header
 
 
-def _read_batch(payload: bytes, expected_first: int, header: ReplayHeader) -> list[RecordedTick]:
+def _read_batch(payload: bytes, expected_first: int, header: ReplayHeader) -> list[PlayedTick]:
     batch = unpacked(payload)
     if not isinstance(batch, list) or len(batch) < 2 or not isinstance(batch[1], list):
         raise DamageError("a batch of ticks has the wrong shape")

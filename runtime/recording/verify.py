@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..core import Action, ReplayError, WorldInfo
+from ..core import Action, PlayedTick, ReplayError, WorldInfo
 from .format import Replay
 
 
@@ -47,6 +47,8 @@ class ReplayVerifier:
     `checksums_compared`: with 0 nothing was verified, and `verified` stays false. `last_tick` is not included.
     """
 
+    problem = ""
+
     def __init__(self, replay: Replay, first_tick: int = 0, last_tick: int | None = None) -> None:
         self._recorded = replay.ticks
         self._range = range(first_tick, len(replay.ticks) if last_tick is None else last_tick)
@@ -69,22 +71,21 @@ class ReplayVerifier:
         expected = sum(self._recorded[tick].checksum is not None for tick in self._range)
         return played_all and 0 < expected == self.checksums_compared and self.first_difference is None
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
         if tick not in self._range:
             return
         recorded = self._recorded[tick]
         self.ticks_compared += 1
-        if self.first_action_difference is None and not same_action(action, recorded.action):
-            self.first_action_difference = Difference(tick, "action", recorded.action, action)
-        if self.first_steps_difference is None and steps_applied != recorded.steps_applied:
-            self.first_steps_difference = Difference(tick, "denoise steps", recorded.steps_applied, steps_applied)
-        if checksum is None or recorded.checksum is None:
+        if self.first_action_difference is None and not same_action(played.action, recorded.action):
+            self.first_action_difference = Difference(tick, "action", recorded.action, played.action)
+        if self.first_steps_difference is None and played.steps_applied != recorded.steps_applied:
+            steps = recorded.steps_applied, played.steps_applied
+            self.first_steps_difference = Difference(tick, "denoise steps", *steps)
+        if played.checksum is None or recorded.checksum is None:
             return
         self.checksums_compared += 1
-        if self.first_checksum_difference is None and checksum != recorded.checksum:
-            shown = f"{recorded.checksum:#010x}", f"{checksum:#010x}"
+        if self.first_checksum_difference is None and played.checksum != recorded.checksum:
+            shown = f"{recorded.checksum:#010x}", f"{played.checksum:#010x}"
             self.first_checksum_difference = Difference(tick, "checksum", *shown)
 
     def close(self) -> None:

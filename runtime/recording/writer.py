@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from ..core import Action, ReplayError, Snapshot
+from ..core import PlayedTick, ReplayError, Snapshot
 from .disk import Batch, DiskThread, WaitingSnapshot, open_to_record
 from .format import (
     FORMAT_MAJOR,
     FORMAT_MINOR,
-    RecordedTick,
     ReplayHeader,
     header_to_plain,
     tick_to_plain,
@@ -80,9 +79,7 @@ class ReplayWriter:
         """Why the recording ended before the session did, or holds no more snapshots; empty while all is well."""
         return self._thread.problem
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
         """Raises `ReplayError` when the tick does not follow the last one or does not fit, never for the disk."""
         if self._closed:
             raise ReplayError(f"{self.path}: this recording is closed")
@@ -90,7 +87,7 @@ class ReplayWriter:
             self._first_tick = tick
         if tick != self._first_tick + self.ticks:
             raise ReplayError(f"{self.path}: expected tick {self._first_tick + self.ticks}, got {tick}")
-        data = packed(tick_to_plain(RecordedTick(action, steps_applied, checksum, event), self._actions))
+        data = packed(tick_to_plain(played, self._actions))
         now_ns = self._now_ns()
         if not self._batch:
             self._batch_since_ns = now_ns

@@ -170,7 +170,8 @@ def make_recorder(
     """
     if path is None:
         return NullRecorder()
-    from ..recording.facade import ReplayWriter, header_for
+    from ..recording.format import header_for
+    from ..recording.writer import ReplayWriter
 
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path.parent.mkdir(parents=True, exist_ok=True)

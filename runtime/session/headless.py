@@ -135,9 +135,6 @@ def run_session(options: SessionOptions, startup: StartUp) -> Outcome:
         if options.record is not None:
             written["recording"] = options.record
         if options.save_slot is not None:
-            prompt = str(getattr(opened.world, "prompt", ""))
-            state = saved_state(
-                opened.world, tick=loop.tick, seed=options.seed, prompt=prompt, governor=governor_state(governor)
-            )
+            state = saved_state(opened.world, tick=loop.tick, seed=options.seed, governor=governor_state(governor))
             written["saved"] = save_slot(saves, options.save_slot, state)
         return Outcome(report, written, signals.received and loop.tick < first_tick + options.ticks)

@@ -16,13 +16,14 @@ from typing import Any
 
 from ..core import World
 from ..load.world import LoadedWorld
-from ..loop import Observer, TickRecord
+from ..loop import Observer
 from ..observe import report as reports
 from ..observe.causes import CAUSES, MissLog
 from ..observe.telemetry import Telemetry
 from ..observe.trace import TraceRing, TraceWriter
 from ..tick.controls import SessionControls
 from ..tick.probe import HostProbe, NullProbe, Probe, measure_fault_ns
+from ..tick.record import TickRecord
 from .startup import OpenWorld, StartUp
 
 

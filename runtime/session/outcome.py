@@ -38,7 +38,7 @@ def print_outcome(report: dict[str, Any], written: dict[str, Path], max_miss_rat
     phases = ", ".join(f"{name} {ms:.0f}" for name, ms in report["ttff_ms"].items() if ms is not None)
     print(f"first frame after (ms): {phases}")
     if "ahead" in report:
-        from ..tick.guess import in_words
+        from ..ahead.counts import in_words
 
         print(in_words(report["ahead"]))
     if "drift" in report:

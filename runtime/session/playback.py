@@ -1,41 +1,28 @@
-"""Plays a recording back, with the quality it was recorded at, and compares every tick with it.
+"""`nextframe replay`: plays a recording at the quality it was recorded at, and compares every tick with it.
 
-Owns the composition for `nextframe replay` and its exit codes. A run under other conditions than the recorded ones is
-no playback but a "what if": see `nextframe.runtime.session.whatif`. Knows nothing of windows. Part of the composition
-root.
+A run under other conditions than the recorded ones is not a playback but a "what if": see
+`nextframe.runtime.session.whatif`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...controllers.replayed import ReplayController
-from ..core import Clock, FixedClock, Frame, ReplayError, Snapshot, World
-from ..display.album import Pictures
-from ..display.null import NullDisplay
+from ..core import FixedClock, ReplayError
 from ..display.video import VideoWriter
-from ..governor.adaptive import TraceGovernor
-from ..loop import Governor, Loop, Observer, Recorder, period_ns
-from ..recording.facade import (
-    Replay,
-    ReplayHeader,
-    ReplayVerifier,
-    StoredSnapshot,
-    check_fits,
-    expectation,
-    load_snapshot,
-    read_replay,
-)
-from ..tick.aftercare import RecordedAftercare, drift_action
-from ..tick.controls import SessionControls
+from ..recording.environment import expectation
+from ..recording.format import Replay, ReplayHeader
+from ..recording.playback import Playback, Span, check_steps, go_to_start, span_of
+from ..recording.reader import read_replay
+from ..recording.verify import ReplayVerifier, check_fits
 from .parts.device import AS_ITS_FILE_SAYS, AsksForAPlace, placement
 from .parts.drift import OFF, REMEDIES
 from .startup import OpenWorld, StartUp, check_folder, open_world, patience
-from .terminal import INTERRUPTED, OnEveryTick, Signals, progress_bar
+from .terminal import INTERRUPTED, Signals, progress_bar
+from .whatif import WhatIf, run_what_if
 
 MAX_THREADS = 256
 
@@ -65,130 +52,67 @@ class PlaybackOptions:
     device: str | None = None
 
 
-@dataclass(frozen=True)
-class Span:
-    """The ticks asked for, `first` up to `last` without it, and where the playback must begin to reach them."""
-
-    start: int
-    first: int
-    last: int
-    snapshot: StoredSnapshot | None
-
-    @property
-    def ticks(self) -> int:
-        return self.last - self.start
-
-
 def play_back(options: PlaybackOptions) -> int:
     """0 identical, 1 differs, 2 could not be played or compared, 3 identical as far as a damaged file goes.
 
     A what-if run gives 0 once its report is written, or 3 for a damaged file: it is never said to be identical.
     """
     replay = read_replay(options.path, recover=options.recover)
-    span = span_of(replay, options)
+    span = span_of(replay, options.path, options.from_tick, options.to_tick)
     if options.quality is not None or options.weights is not None:
-        from .whatif import run_what_if
-
-        return run_what_if(options, replay, span)
-    clock = FixedClock()
-    opened = open_recorded(replay.header, options.world, clock, wanted=options)
+        return _play_what_if(options, replay, span)
+    opened = open_recorded(replay.header, options.world, wanted=options)
     with ExitStack() as stack:
         stack.callback(opened.world.close)
         check_fits(replay, opened.info)
         check_bank(replay.header, opened)
         check_steps(replay, options.path)
         go_to_start(opened.world, replay, span, options.path)
-        verifier, controls = ReplayVerifier(replay, span.start, span.last), SessionControls()
-        picked: list[Callable[[Frame], None]] = []
+        verifier = ReplayVerifier(replay, span.start, span.last)
         video: VideoWriter | None = None
         if options.video is not None or not options.verify:
             size_px = (opened.info.width_px, opened.info.height_px)
             path = options.video or Path("out/replay.mp4")
             video = VideoWriter(path, replay.header.tick_hz, size_px, scale=max(1, round(768 / max(size_px))))
             stack.callback(video.close)
-            picked.append(lambda frame: video.add(frame) if loop.tick >= span.first else None)
         signals = stack.enter_context(Signals())
         advance = stack.enter_context(progress_bar("replaying", span.ticks, span.ticks / 100))
-
-        def after_tick() -> None:
+        playback = Playback(replay, opened.world, verifier, span.start)
+        while playback.tick < span.last and not signals.received:
+            shown = playback.tick >= span.first
+            frames = playback.advance()
+            if video is not None and shown:
+                for frame in frames:
+                    video.add(frame)
             advance()
-            if signals.received:
-                controls.request_stop()
-
-        loop = playing(
-            replay, opened.world, clock, sinks=picked, recorder=verifier, controls=controls,
-            observer=OnEveryTick(after_tick),
-        )  # fmt: skip
-        loop.tick = span.start
-        loop.run(span.ticks)
         if video is not None and video.close() is not None:
             print(f"video: {video.path}")
-        if signals.received and loop.tick < span.last:
-            print(f"stopped at tick {loop.tick} of {span.last}")
+        if playback.tick < span.last:
+            print(f"stopped at tick {playback.tick} of {span.last}")
             return INTERRUPTED
         return _verdict(options, replay, verifier, expectation(replay.header, opened.environment).sentence)
 
 
-def playing(
-    replay: Replay,
-    world: World,
-    clock: Clock,
-    *,
-    sinks: Sequence[Callable[[Frame], None]],
-    recorder: Recorder,
-    controls: SessionControls | None = None,
-    observer: Observer | None = None,
-    governor: Governor | None = None,
-) -> Loop:
-    """A loop that plays a recording on a world that stands at its beginning, with the recorded quality or another.
-
-    To begin later, bring the world there and set the loop's `tick`.
-    """
-    controller, events = ReplayController(replay), [tick.event for tick in replay.ticks]
-    period = period_ns(replay.header.tick_hz)
-    return Loop(
-        world,
-        controller,
-        Pictures(NullDisplay(clock), sinks),
-        governor or TraceGovernor(controller.steps, events),
-        clock,
-        tick_period_ns=period,
-        deadline_ns=int(period),
-        observer=observer,
-        recorder=recorder,
-        controls=controls,
-        seed=replay.header.seed,
-        reset_seeds=replay.reset_seeds,
-        aftercare=RecordedAftercare(world, events),
-        checksum_every=1,  # a recording that began mid-session has its checksums at any offset
-    )
-
-
-def span_of(replay: Replay, options: PlaybackOptions) -> Span:
-    """Raises `ReplayError` for an empty recording, or for ticks that it does not have."""
-    held = len(replay.ticks)
-    if not held:
-        raise ReplayError(
-            f"{options.path}: the recording holds no ticks{'; ' + replay.message if replay.message else ''}"
+def _play_what_if(options: PlaybackOptions, replay: Replay, span: Span) -> int:
+    """Both sides opened, played and closed."""
+    with ExitStack() as stack:
+        left = open_recorded(replay.header, options.world)
+        stack.callback(left.world.close)
+        check_fits(replay, left.info)
+        check_steps(replay, options.path)
+        right = open_recorded(replay.header, options.weights or options.world)
+        stack.callback(right.world.close)
+        asked = WhatIf(
+            options.path,
+            options.quality,
+            options.video or Path("out/what_if.mp4"),
+            options.report or Path("out/what_if.json"),
         )
-    first = options.from_tick or 0
-    last = held if options.to_tick is None else options.to_tick
-    if not 0 <= first < last <= held:
-        raise ReplayError(
-            f"{options.path}: expected --from below --to, both in 0..{held}, got {first} and {last}; "
-            f"the recording holds ticks 0 to {held - 1}"
-        )
-    start, snapshot = replay.start_before(first)
-    return Span(start, first, last, snapshot)
+        done = run_what_if(asked, replay, span, left, right)
+    return loss(options.path, replay) if done else INTERRUPTED
 
 
-def open_recorded(
-    header: ReplayHeader,
-    world: str | None,
-    clock: Clock,
-    *,
-    wanted: AsksForAPlace = AS_ITS_FILE_SAYS,
-) -> OpenWorld:
+def open_recorded(header: ReplayHeader, world: str | None, *, wanted: AsksForAPlace = AS_ITS_FILE_SAYS) -> OpenWorld:
     """The world of a recording, as it was opened then: with the threads, on which the result of a sum depends, and with
     a drift monitor if that was a part of the state."""
     side_by_side = header.environment.get("side_by_side") == 1
@@ -199,7 +123,7 @@ def open_recorded(
         return open_world(
             found,
             StartUp(),
-            clock=clock,
+            clock=FixedClock(),
             seed=header.seed,
             side_by_side=side_by_side,
             threads=threads if isinstance(threads, int) and 1 <= threads <= MAX_THREADS else None,
@@ -219,33 +143,6 @@ def check_bank(header: ReplayHeader, opened: OpenWorld) -> None:
         )
 
 
-def go_to_start(world: World, replay: Replay, span: Span, path: Path) -> None:
-    """Restore what the span starts from; a reset there is carried out by the loop. Raises `ReplayError`."""
-    if span.snapshot is None:
-        return
-    restore(world, load_snapshot(path, span.snapshot), f"{path}: the state before tick {span.start}")
-
-
-def restore(world: World, snapshot: Snapshot, source: str) -> None:
-    """`World.restore` for a snapshot from elsewhere. Raises `ReplayError`."""
-    try:
-        world.restore(snapshot)
-    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        # Shapes and names inside a snapshot are the world's own: only it can tell that they do not fit.
-        raise ReplayError(
-            f"{source}: expected a state that fits {world.info.name}, got one that does not "
-            f"({type(error).__name__}: {error}); start from an earlier tick, or with the world that made it"
-        ) from error
-
-
-def check_steps(replay: Replay, path: Path) -> None:
-    """A valid CRC does not make a level sane: only rungs can be forced."""
-    for tick, recorded in enumerate(replay.ticks):
-        if recorded.steps_applied not in replay.header.ladder:
-            ladder = ", ".join(map(str, replay.header.ladder))
-            raise ReplayError(f"{path}: tick {tick}: expected denoise steps of {ladder}, got {recorded.steps_applied}")
-
-
 def _verdict(options: PlaybackOptions, replay: Replay, verifier: ReplayVerifier, environment: str) -> int:
     if verifier.first_difference is not None:
         print(f"differs at {verifier.first_difference}")
@@ -257,7 +154,7 @@ def _verdict(options: PlaybackOptions, replay: Replay, verifier: ReplayVerifier,
         raise ReplayError(f"{options.path}: nothing could be verified: {checksums} checksums in {ticks} ticks")
     if environment:
         print(f"note: {environment}")
-    if drift := [tick for tick, one in enumerate(replay.ticks) if drift_action(one.event)]:
+    if drift := [tick for tick, one in enumerate(replay.ticks) if one.drift]:
         print(f"drift: {len(drift)} alarm{'s' * (len(drift) > 1)} recorded, the first at tick {drift[0]}")
     print(f"identical: {ticks} ticks, {checksums} checksums agree")
     return loss(options.path, replay)

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 from ..ahead.world import TickJob
 from ..core import (
     Action,
+    DriftAction,
     Frame,
     NextframeError,
+    PlayedTick,
     Snapshot,
     StatePart,
     StepGate,
@@ -25,8 +27,9 @@ from ..core import (
     World,
     always_open,
 )
+from ..tick.again import again, mend
+from ..tick.events import gathered
 from ..tick.forwarding import ForwardingWorld
-from ..tick.mishaps import NO_MISHAPS, Mishaps, mishaps_of, plan_again
 
 T = TypeVar("T")
 MAX_FAULTS_KEPT = 1_000
@@ -59,15 +62,6 @@ class Fault:
     held_frames: int
 
 
-@dataclass(frozen=True)
-class Step:
-    """What changed the world: a tick with the steps applied and what was survived in it, or a drift action by name."""
-
-    what: Action | str
-    steps: int = 0
-    mishaps: Mishaps = NO_MISHAPS
-
-
 class SupervisedWorld(ForwardingWorld):
     """A world in front of one that raises `fault` when a worker is gone and works again after `restart`.
 
@@ -94,17 +88,13 @@ class SupervisedWorld(ForwardingWorld):
         self._fault_count = 0
         self._deaths_ns: list[int] = []
         self._base: Callable[[], object] = lambda: world.reset(0)
-        self._since: list[Step] = []
+        self._since: list[PlayedTick] = []
         self._ticks = 0
 
     @property
     def inner(self) -> World:
         """The world that is looked after."""
         return self._world
-
-    @property
-    def prompt(self) -> str:
-        return str(getattr(self._world, "prompt", ""))
 
     # --- a session ----------------------------------------------------------------------------------------------------
 
@@ -127,13 +117,13 @@ class SupervisedWorld(ForwardingWorld):
     def made(self, action: Action, result: TickResult) -> TickResult:
         """A tick that was made, with a commit that is looked after."""
 
-        def step() -> Step:
-            return Step(action, result.steps_applied, mishaps_of(result))
+        def played() -> PlayedTick:
+            return PlayedTick(action, result.steps_applied, events=gathered(result.mishaps()))
 
         def commit() -> None:
-            self._safely(result.commit, instead=lambda: self._again(step()))
+            self._safely(result.commit, instead=lambda: self._again(played()))
             self._ticks += 1
-            self._since.append(step())
+            self._since.append(played())
             if len(self._since) >= self._limits.snapshot_every_ticks:
                 self._take_snapshot()
 
@@ -149,9 +139,19 @@ class SupervisedWorld(ForwardingWorld):
 
     def mend(self, action: str) -> None:
         """A drift action, by its name; see `nextframe.worlds.neural.world.NeuralWorld.mend`."""
-        world: Any = self._world
-        self._safely(lambda: world.mend(action))
-        self._since.append(Step(action))
+        done = DriftAction(action)
+        self._safely(lambda: mend(self._world, done))
+        if self._since:
+            last = self._since[-1]
+            self._since[-1] = replace(last, events=(*last.events, done))
+            return
+        base = self._base
+
+        def mended() -> None:
+            base()
+            mend(self._world, done)
+
+        self._go_from(mended)
 
     def snapshot(self) -> Snapshot:
         return self._safely(self._world.snapshot)
@@ -198,22 +198,16 @@ class SupervisedWorld(ForwardingWorld):
             try:
                 self._restart()
                 self._base()
-                for step in self._since:
-                    self._again(step)
+                for played in self._since:
+                    self._again(played)
                 break
             except self._fault as another:
                 fault = another
         restored_ns = self._now_ns()
         self._note(first, began_ns, noticed_ns, restored_ns)
 
-    def _again(self, step: Step) -> None:
-        """A tick with the quality it had, and with what was survived in it."""
-        if isinstance(step.what, str):
-            world: Any = self._world
-            world.mend(step.what)
-        else:
-            plan = plan_again(step.steps, step.mishaps, reason="made again after a fault")
-            self._world.advance(step.what, plan).commit()
+    def _again(self, played: PlayedTick) -> None:
+        again(self._world, played, reason="made again after a fault")
 
     def _count_death(self, fault: Exception) -> None:
         now_ns, within_ns = self._now_ns(), int(self._limits.within_s * 1e9)
@@ -232,7 +226,7 @@ class SupervisedWorld(ForwardingWorld):
             " ".join(str(fault).split()),
             noticed_ms=round(max(0, noticed_ns - began_ns) / 1e6, 3),
             restored_ms=round(held_ns / 1e6, 3),
-            ticks_again=sum(isinstance(step.what, Action) for step in self._since),
+            ticks_again=len(self._since),
             held_frames=held_ns // self._period_ns,
         )
         if len(self.faults) < MAX_FAULTS_KEPT:

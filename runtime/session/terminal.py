@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from ..loop import TickRecord
+from ..tick.record import TickRecord
 
 INTERRUPTED = 130
 """The shell's code for a session ended by Ctrl-C: what was asked for was not measured to its end."""

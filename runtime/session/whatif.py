@@ -1,7 +1,7 @@
 """What if: a recording played as it was and, beside it, under another quality or with other weights.
 
-Owns the run, its per-tick difference report and its side-by-side video. Such a run is never called verified: its right
-half is not what was recorded, and its report says so. Knows nothing of windows. Part of the composition root.
+It leaves a per-tick difference report and a side-by-side video. Such a run is never called verified: its right half is
+not what was recorded, and its report says so.
 """
 
 from __future__ import annotations
@@ -16,23 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from ..core import FixedClock, Frame, ReplayError, World, WorldInfo
+from ..core import Frame, ReplayError, World, WorldInfo
 from ..display.video import VideoWriter
-from ..governor.adaptive import FixedGovernor
 from ..loop import NullRecorder
-from ..recording.facade import Replay, ReplayVerifier, check_fits
+from ..recording.format import Replay
+from ..recording.playback import Playback, Span, go_to_start, restore
+from ..recording.verify import ReplayVerifier
 from .outcome import write_report
-from .playback import (
-    PlaybackOptions,
-    Span,
-    check_steps,
-    go_to_start,
-    loss,
-    open_recorded,
-    playing,
-    restore,
-)
-from .terminal import INTERRUPTED, Signals, progress_bar
+from .startup import OpenWorld
+from .terminal import Signals, progress_bar
 
 SCHEMA = "nextframe.whatif/1"
 DEFINITION = (
@@ -71,33 +63,40 @@ def psnr_db(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float | N
     return None if error == 0 else 10 * math.log10(255**2 / float(error))
 
 
-def run_what_if(options: PlaybackOptions, replay: Replay, span: Span) -> int:
-    """Play both sides and write report and video. Raises `ReplayError` when the other side cannot play this session."""
-    left = open_recorded(replay.header, options.world, FixedClock())
+@dataclass(frozen=True)
+class WhatIf:
+    """`quality`: denoise steps of every tick on the right side, as recorded when None."""
+
+    path: Path
+    quality: int | None
+    video: Path
+    report: Path
+
+
+def run_what_if(asked: WhatIf, replay: Replay, span: Span, left: OpenWorld, right: OpenWorld) -> bool:
+    """Play both sides and write report and video; whether the span was played to its end.
+
+    Raises `ReplayError` when the right side cannot play this session.
+    """
+    check_can_play(replay, left.info, right.info, asked.quality)
     with ExitStack() as stack:
-        stack.callback(left.world.close)
-        check_fits(replay, left.info)
-        check_steps(replay, options.path)
-        right = open_recorded(replay.header, options.weights or options.world, FixedClock())
-        stack.callback(right.world.close)
-        check_can_play(replay, left.info, right.info, options.quality)
         signals = stack.enter_context(Signals())
         advance = stack.enter_context(progress_bar("comparing", span.ticks, span.ticks / 50))
         size_px = (2 * left.info.width_px, left.info.height_px)
-        path = options.video or Path("out/what_if.mp4")
-        video = VideoWriter(path, replay.header.tick_hz, size_px, scale=max(1, round(1024 / max(size_px))))
+        scale = max(1, round(1024 / max(size_px)))
+        video = VideoWriter(asked.video, replay.header.tick_hz, size_px, scale=scale)
         stack.callback(video.close)
-        both = TwoSides(options, replay, span, left.world, right.world)
+        both = TwoSides(asked, replay, span, left.world, right.world)
         while both.tick < span.last and not signals.received:
             for pair in both.advance():
                 video.add(pair)
             advance()
         video.close()
-        report = _report(options, both, right.info)
-        written = write_report(options.report or Path("out/what_if.json"), report)
+        report = _report(asked, both, right.info)
+        written = write_report(asked.report, report)
         print(f"what if, not a playback: {summary(report)}")
         print(f"video, as recorded on the left: {video.path}\nreport: {written}")
-        return INTERRUPTED if both.tick < span.last else loss(options.path, replay)
+        return both.tick == span.last
 
 
 class TwoSides:
@@ -106,19 +105,14 @@ class TwoSides:
     Where that is not the session's beginning, the right side starts from the left side's state.
     """
 
-    def __init__(self, options: PlaybackOptions, replay: Replay, span: Span, left: World, right: World) -> None:
+    def __init__(self, asked: WhatIf, replay: Replay, span: Span, left: World, right: World) -> None:
         self.verifier = ReplayVerifier(replay, span.start, span.last)
         self.differences = TickDifferences(span.first)
-        self._source = f"{options.path}: tick {span.first}"
+        self._source = f"{asked.path}: tick {span.first}"
         self._span, self._worlds = span, (left, right)
-        self._frames: tuple[list[Frame], list[Frame]] = ([], [])
-        governor = None if options.quality is None else FixedGovernor(options.quality)
-        self._left = playing(replay, left, FixedClock(), sinks=[self._frames[0].append], recorder=self.verifier)
-        self._right = playing(
-            replay, right, FixedClock(), sinks=[self._frames[1].append], recorder=NullRecorder(), governor=governor
-        )
-        go_to_start(left, replay, span, options.path)
-        self._left.tick, self._right.tick = span.start, span.first
+        go_to_start(left, replay, span, asked.path)
+        self._left = Playback(replay, left, self.verifier, span.start)
+        self._right = Playback(replay, right, NullRecorder(), span.first, steps=asked.quality)
 
     @property
     def tick(self) -> int:
@@ -130,13 +124,10 @@ class TwoSides:
         if self.tick == self._span.first and (self._span.start < self.tick or self._span.snapshot is not None):
             restore(right, left.snapshot(), self._source)
         tick = self.tick
-        for frames in self._frames:
-            frames.clear()
-        self._left.run(1)
+        recorded = self._left.advance()
         if tick < self._span.first:
             return []
-        self._right.run(1)
-        recorded, what_if = self._frames
+        what_if = self._right.advance()
         self.differences.add(recorded, what_if)
         return [np.concatenate(pair, axis=1) for pair in zip(recorded, what_if, strict=True)]
 
@@ -160,12 +151,12 @@ def _check_equal(info: WorldInfo, name: str, recorded: object, here: object) -> 
         raise ReplayError(f"what if: {info.name} cannot play this session: {name}: recorded {recorded}, here {here}")
 
 
-def _report(options: PlaybackOptions, both: TwoSides, right: WorldInfo) -> dict[str, Any]:
+def _report(asked: WhatIf, both: TwoSides, right: WorldInfo) -> dict[str, Any]:
     first = both.verifier.first_difference
     return {
         "schema": SCHEMA,
-        "recording": os.fspath(options.path),
-        "what_if": {"steps": options.quality, "world": right.name, "weights_sha256": right.weights_sha256},
+        "recording": os.fspath(asked.path),
+        "what_if": {"steps": asked.quality, "world": right.name, "weights_sha256": right.weights_sha256},
         "as_recorded": {
             "checksums_compared": both.verifier.checksums_compared,
             "first_difference": None if first is None else str(first),

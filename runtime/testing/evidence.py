@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import NextframeError
-from ..loop import TickRecord
 from ..observe.trace import write_trace
 from ..tick.controls import SessionControls
+from ..tick.record import TickRecord
 
 
 class FirstBurst:

@@ -1,7 +1,4 @@
-"""A world in front of another: everything is passed on. Subclasses say what they do differently.
-
-Knows nothing of what is added, nor of particular worlds.
-"""
+"""A world in front of another: everything is passed on. Subclasses say what they do differently."""
 
 from __future__ import annotations
 
@@ -12,6 +9,10 @@ class ForwardingWorld:
     def __init__(self, world: World) -> None:
         self.info = world.info
         self._world = world
+
+    @property
+    def prompt(self) -> str:
+        return self._world.prompt
 
     def reset(self, seed: int) -> Frame:
         return self._world.reset(seed)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..core import Clock, Frame
-from ..loop import Loop
 from .controls import SessionControls
 
 
@@ -58,13 +57,22 @@ class FrameMailbox:
             self._letter = None
 
 
+class Runs(Protocol):
+    """A loop, as far as a thread must know it: see `nextframe.runtime.loop.Loop`."""
+
+    @property
+    def controls(self) -> SessionControls: ...
+
+    def run(self, ticks: int | None = None) -> None: ...
+
+
 class GeneratorThread:
     """Runs a loop beside the window. Use it as a context manager: leaving stops the loop, and its error comes out.
 
     An error in the loop ends the thread; `check` (call it once per window frame) and `join` raise it in the caller.
     """
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Runs) -> None:
         self._loop = loop
         self._pool: ThreadPoolExecutor | None = None
         self._run: Future[None] | None = None

@@ -11,8 +11,8 @@ from itertools import zip_longest
 
 import numpy as np
 
-from ..core import Action, Frame, NextframeError, Snapshot, World
-from .line import PlayedTick, RewindPlan, play_again
+from ..core import Frame, NextframeError, PlayedTick, Snapshot, World
+from .line import RewindPlan, play_again
 
 MAX_BRANCH_TICKS = 36_000
 """Half an hour at 20 Hz. A branch is an attempt, not a recording."""
@@ -70,16 +70,14 @@ class Branches:
         self._a = Branch("A", tick, snapshot, tuple(future)[: self._max_ticks])
         self._b = []
 
-    def note(
-        self, tick: int, action: Action, steps_applied: int, *, event: str | None = None, checksum: int | None = None
-    ) -> None:
+    def note(self, tick: int, played: PlayedTick) -> None:
         """One tick of B, after its commit. Raises `BranchError` for a hole."""
         if self.full:
             return
         expected = self._split().tick + len(self._b)
         if tick != expected:
             raise BranchError(f"branch B: expected tick {expected} next, got {tick}; rewind it, or split anew")
-        self._b.append(PlayedTick(action, steps_applied, event, checksum))
+        self._b.append(played)
 
     def rewind(self, tick: int) -> bool:
         """B goes on from an earlier tick; False if that lies before the split, where there are no branches yet."""

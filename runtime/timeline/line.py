@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core import Action, Frame, NextframeError, Snapshot, World
-from ..loop import reset_seed
+from ..core import Frame, NextframeError, PlayedTick, Snapshot, World
 from ..recording.plain import held_bytes
-from ..tick.aftercare import mend_as_recorded
-from ..tick.mishaps import mishaps_in, plan_again
+from ..tick.again import again
+from ..tick.events import events_to_text
 
 BUDGET_BYTES = 64 << 20
 EVERY_TICKS = 5
@@ -28,22 +27,13 @@ LONGEST_GAP_TICKS = 60
 """Between the snapshots of the far past. Beyond it, the far end is given up instead."""
 AGE_PER_GAP = 8
 """A snapshot may be dropped when what is left has gaps of at most an eighth of its age: spacing grows with age."""
-PLAYED_BYTES, ACTION_BYTES, CHAR_BYTES = 256, 1024, 4
-"""What one noted tick holds at most: itself, its action if it is not that of the tick before, each text character."""
+PLAYED_BYTES, ACTION_BYTES, EVENT_BYTES, CHAR_BYTES = 256, 1024, 256, 4
+"""What one noted tick holds at most: itself, its action if it is not that of the tick before, each event and text
+character."""
 
 
 class TimelineError(NextframeError):
     """A tick that cannot be gone back to, or that came out different when it was played again."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlayedTick:
-    """What went into one tick. `event` is the recorder's, with the seed of a reset; `checksum` after it, if taken."""
-
-    action: Action
-    steps_applied: int
-    event: str | None = None
-    checksum: int | None = None
 
 
 @dataclass(frozen=True)
@@ -75,23 +65,15 @@ def play_again(world: World, played: PlayedTick, tick: int) -> list[Frame]:
 
     Raises `TimelineError` if it came out different.
     """
-    seed = reset_seed(played.event)
-    if seed is not None:
-        world.reset(seed)
-    result = world.advance(
-        played.action, plan_again(played.steps_applied, mishaps_in(played.event), reason="played again")
-    )
-    frames = [frame.copy() for frame in result.frames]
-    result.commit()
-    mend_as_recorded(world, played.event)
-    if result.steps_applied != played.steps_applied:
+    found, frames = again(world, played)
+    if found.steps_applied != played.steps_applied:
         raise TimelineError(
-            f"tick {tick}: expected {played.steps_applied} denoise steps when played again, got {result.steps_applied}"
+            f"tick {tick}: expected {played.steps_applied} denoise steps when played again, got {found.steps_applied}"
         )
-    if played.checksum is not None and (found := world.checksum()) != played.checksum:
+    if played.checksum is not None and (checksum := world.checksum()) != played.checksum:
         raise TimelineError(
-            f"tick {tick}: came out different when played again (checksum {found:#010x}, was {played.checksum:#010x}); "
-            "`nextframe synctest` finds the part of the state that differs"
+            f"tick {tick}: came out different when played again (checksum {checksum:#010x}, was "
+            f"{played.checksum:#010x}); `nextframe synctest` finds the part of the state that differs"
         )
     return frames
 
@@ -160,26 +142,17 @@ class Timeline:
         """Whether `note` of this tick should bring the state after it."""
         return tick + 1 - self._started()[-1].tick >= self.every_ticks
 
-    def note(
-        self,
-        tick: int,
-        action: Action,
-        steps_applied: int,
-        *,
-        event: str | None = None,
-        checksum: int | None = None,
-        snapshot: Snapshot | None = None,
-    ) -> None:
+    def note(self, tick: int, played: PlayedTick, snapshot: Snapshot | None = None) -> None:
         """Add one tick, after its commit. `snapshot`: the state at `tick + 1`. Raises `TimelineError` for a hole."""
         if tick != self.tick:
             raise TimelineError(
                 f"timeline: expected tick {self.tick} next, got {tick}; truncate or begin anew when the session jumps"
             )
         before = self._played[-1].action if self._played else None
-        action = before if before is not None and action == before else action  # held keys: one object for all
-        played = PlayedTick(action, steps_applied, event, checksum)
+        if played.action == before:  # held keys: one object for all
+            played = replace(played, action=before)
         self._played.append(played)
-        self._played_bytes.append(_bytes_of(played, shared=action is before))
+        self._played_bytes.append(_bytes_of(played, shared=played.action is before))
         self.bytes += self._played_bytes[-1]
         if snapshot is not None:
             self._insert(tick + 1, snapshot)
@@ -271,14 +244,13 @@ class Timeline:
 class TimelineRecorder:
     """A `nextframe.runtime.loop.Recorder` that fills a timeline: the loop tells it of every tick, after the commit."""
 
+    problem = ""
+
     def __init__(self, timeline: Timeline, world: World) -> None:
         self._timeline, self._world = timeline, world
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
-        snapshot = self._world.snapshot() if self._timeline.wants_snapshot(tick) else None
-        self._timeline.note(tick, action, steps_applied, event=event, checksum=checksum, snapshot=snapshot)
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
+        self._timeline.note(tick, played, self._world.snapshot() if self._timeline.wants_snapshot(tick) else None)
 
     def close(self) -> None:
         """What was kept stays kept."""
@@ -289,8 +261,8 @@ def _tick_of(one: _Kept) -> int:
 
 
 def _bytes_of(played: PlayedTick, *, shared: bool) -> int:
-    text = len(played.event or "") + (0 if shared else len(played.action.prompt or ""))
-    return PLAYED_BYTES + (0 if shared else ACTION_BYTES) + CHAR_BYTES * text
+    text = len(events_to_text(played.events) or "") + (0 if shared else len(played.action.prompt or ""))
+    return PLAYED_BYTES + EVENT_BYTES * len(played.events) + (0 if shared else ACTION_BYTES) + CHAR_BYTES * text
 
 
 def described(timeline: Timeline, tick_hz: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core import Action, Frame, NextframeError, World
+from ..core import Frame, NextframeError, PlayedTick, World
 from ..governor.state import governor_state, restore_governor
 from ..loop import Governor, Recorder, Turn
 from .branches import Branch, Branches, ab_frames
@@ -108,13 +108,15 @@ class TimeMachine:
 
     # --- the loop's thread: a recorder ----------------------------------------------------------------------------
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
-        self._notes.record_tick(tick, action, steps_applied, checksum, event)
-        if self._branches.split_tick is not None and not self._branches.full:
-            self._branches.note(tick, action, steps_applied, event=event, checksum=checksum)
-        self._recorder.record_tick(tick, action, steps_applied, checksum, event)
+    @property
+    def problem(self) -> str:
+        return self._recorder.problem
+
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
+        self._notes.record_tick(tick, played)
+        if self._branches.split_tick is not None:
+            self._branches.note(tick, played)
+        self._recorder.record_tick(tick, played)
 
     def close(self) -> None:
         self._disk.shutdown()
@@ -181,13 +183,8 @@ class TimeMachine:
         return None
 
     def _save(self, slot: str, next_tick: int) -> None:
-        prompt = str(getattr(self._world, "prompt", ""))
         state = saved_state(
-            self._world,
-            tick=next_tick,
-            seed=self._settings.seed,
-            prompt=prompt,
-            governor=governor_state(self._governor),
+            self._world, tick=next_tick, seed=self._settings.seed, governor=governor_state(self._governor)
         )
         self._saving = [saving for saving in self._saving if not saving.done()]
         self._saving.append(self._disk.submit(self._write, slot, state))

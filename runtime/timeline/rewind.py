@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..core import Frame, Snapshot, World
+from ..core import Frame, PlayedTick, Snapshot, World
 from ..recording.plain import held_bytes
-from .line import PlayedTick, RewindPlan, Timeline, go_to, play_again
+from .line import RewindPlan, Timeline, go_to, play_again
 
 TICKS_PER_FRAME = 5
 """Simulated at most for one shown frame, and at most to land."""

@@ -61,7 +61,6 @@ def saved_state(
     *,
     tick: int,
     seed: int,
-    prompt: str,
     frame: Frame | None = None,
     governor: Mapping[str, object] | None = None,
 ) -> SavedState:
@@ -73,7 +72,7 @@ def saved_state(
         weights_sha256=info.weights_sha256,
         tick=tick,
         seed=seed,
-        prompt=prompt,
+        prompt=world.prompt,
         snapshot=world.snapshot(),
         governor=governor,
         preview=None if frame is None else preview_of(frame),

@@ -16,9 +16,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..core import Action, ActionSpace, Frame, NextframeError, Snapshot, StatePart, TickPlan, World
+from ..core import Action, ActionSpace, Frame, NextframeError, PlayedTick, Snapshot, StatePart, TickPlan, World
 from ..recording.compare import Difference, belongs_to, differences, leaves, same
-from ..tick.mishaps import NO_MISHAPS, Mishaps, mishaps_of, plan_again
+from ..tick.again import Replayed, again, play
 
 PROMPT_EVERY_TICKS = 7
 RESET_EVERY_TICKS = 29
@@ -80,17 +80,18 @@ class SyncTestResult:
 
 
 @dataclass(frozen=True)
-class _Played:
-    """One tick as it was first played: what went in, what came out, and the world after it."""
+class _Seen:
+    """One tick as it was first played, with its checksum: what came out, and the world after it."""
 
     tick: int
-    action: Action
-    reset_seed: int | None
-    steps: int
+    played: PlayedTick
     frames: Sequence[Frame]
     after: Snapshot
-    checksum: int
-    mishaps: Mishaps = NO_MISHAPS
+
+    @property
+    def checksum(self) -> int:
+        assert self.played.checksum is not None, "a synctest takes every checksum"
+        return self.played.checksum
 
 
 def synctest(
@@ -117,16 +118,15 @@ def synctest(
             f"synctest: nothing to measure: expected more ticks than the depth of {depth}, got {ticks}; give more ticks"
         )
     world.reset(seed)
-    history: deque[_Played] = deque(maxlen=depth + 1)
-    history.append(_Played(-1, Action(), seed, 0, [], world.snapshot(), world.checksum()))
-    seen = _Seen(history[0].after)
+    history: deque[_Seen] = deque(maxlen=depth + 1)
+    history.append(_seen(world, -1, Replayed(PlayedTick(Action(), 0), [])))
+    tested = _Tested(history[0].after)
     mismatch, rollbacks, resimulated = None, 0, 0
     for tick in range(ticks):
         action, plan = actions(tick), plans(tick)
-        reset_seed = seed + seen.resets + 1 if action.reset else None
-        played = _play(world, tick, action, reset_seed, plan)
-        seen.note(plan, played)
-        history.append(played)
+        reset_seed = seed + tested.resets + 1 if action.reset else None
+        history.append(_seen(world, tick, play(world, action, plan, reset_seed=reset_seed)))
+        tested.note(plan, history[-1])
         on_tick()
         if len(history) <= depth or ((tick + 1 - depth) % stride and tick + 1 < ticks):
             continue
@@ -135,49 +135,43 @@ def synctest(
         resimulated += depth if mismatch is None else mismatch.tick - history[0].tick - (mismatch.phase == "restore")
         if mismatch is not None:
             break
-    coverage = seen.coverage(world.state_inventory())
+    coverage = tested.coverage(world.state_inventory())
     newest = history[-1]
     return SyncTestResult(newest.tick + 1, depth, stride, rollbacks, resimulated, newest.checksum, coverage, mismatch)
 
 
-def _play(world: World, tick: int, action: Action, reset_seed: int | None, plan: TickPlan) -> _Played:
-    if reset_seed is not None:
-        world.reset(reset_seed)
-    result = world.advance(action, plan)
-    frames = [frame.copy() for frame in result.frames]
-    result.commit()
-    return _Played(
-        tick, action, reset_seed, result.steps_applied, frames, world.snapshot(), world.checksum(), mishaps_of(result)
-    )
+def _seen(world: World, tick: int, replayed: Replayed) -> _Seen:
+    played = replace(replayed.played, checksum=world.checksum())
+    return _Seen(tick, played, replayed.frames, world.snapshot())
 
 
-def _roll_back(world: World, history: Sequence[_Played]) -> Mismatch | None:
+def _roll_back(world: World, history: Sequence[_Seen]) -> Mismatch | None:
     """Go back to the oldest state of the history and play the rest of it again."""
     start, *rest = history
     newest = history[-1].tick
     world.restore(start.after)
-    found = _compare(start, replace(start, after=world.snapshot(), checksum=world.checksum()))
+    found = _compare(start, _seen(world, start.tick, Replayed(start.played, list(start.frames))))
     if found:
         return Mismatch(start.tick + 1, newest, "restore", found)
     for first in rest:
-        plan = plan_again(first.steps, first.mishaps, reason="synctest")
-        found = _compare(first, _play(world, first.tick, first.action, first.reset_seed, plan))
+        found = _compare(first, _seen(world, first.tick, again(world, first.played, reason="synctest")))
         if found:
             return Mismatch(first.tick, newest, "tick", found)
     return None
 
 
-def _compare(first: _Played, again: _Played) -> tuple[Difference, ...]:
+def _compare(first: _Seen, second: _Seen) -> tuple[Difference, ...]:
     """State parts first, since they say where; then what a player would see; then the checksum over all of it."""
-    found = differences(first.after, again.after)
-    found += differences({"frames shown": list(first.frames)}, {"frames shown": list(again.frames)})
-    found += differences({"steps applied": first.steps}, {"steps applied": again.steps})
-    if first.checksum != again.checksum:
-        found.append(Difference("checksum", f"{first.checksum:#010x} and {again.checksum:#010x}"))
+    found = differences(first.after, second.after)
+    found += differences({"frames shown": list(first.frames)}, {"frames shown": list(second.frames)})
+    steps = first.played.steps_applied, second.played.steps_applied
+    found += differences({"steps applied": steps[0]}, {"steps applied": steps[1]})
+    if first.checksum != second.checksum:
+        found.append(Difference("checksum", f"{first.checksum:#010x} and {second.checksum:#010x}"))
     return tuple(found)
 
 
-class _Seen:
+class _Tested:
     """What the run has put to the test so far."""
 
     def __init__(self, begun: Snapshot) -> None:
@@ -188,13 +182,14 @@ class _Seen:
         self._unchanged: dict[str, object] = dict(leaves(begun))
         self._paths: tuple[str, ...] = tuple(self._unchanged)
 
-    def note(self, plan: TickPlan, played: _Played) -> None:
+    def note(self, plan: TickPlan, seen: _Seen) -> None:
+        played = seen.played
         self.resets += played.reset_seed is not None
         self._prompts += played.action.prompt is not None
-        self._cut_ticks += played.steps < plan.denoise_steps
-        self._rungs[played.steps] += 1
+        self._cut_ticks += played.steps_applied < plan.denoise_steps
+        self._rungs[played.steps_applied] += 1
         if self._unchanged:
-            now = dict(leaves(played.after))
+            now = dict(leaves(seen.after))
             self._unchanged = {
                 path: value for path, value in self._unchanged.items() if path in now and same(value, now[path])
             }

@@ -25,8 +25,7 @@ from nextframe.controllers.bots import PROMPT_TICKS, IdleController, WanderBot, 
 from nextframe.controllers.human import HumanController, radial_dead_zone
 from nextframe.controllers.replayed import ReplayController
 from nextframe.controllers.scripted import Entry, Script, ScriptedController, load_script, parse_script
-from nextframe.runtime.core import AXIS_LEVELS, Action, ActionSpace, ConfigError, Controller, quantise_axis
-from nextframe.runtime.recording.format import RecordedTick
+from nextframe.runtime.core import AXIS_LEVELS, Action, ActionSpace, ConfigError, Controller, PlayedTick, quantise_axis
 from nextframe.runtime.tick.latch import InputLatch
 
 CAR = ActionSpace(
@@ -548,7 +547,7 @@ def test_bots_are_made_by_name() -> None:
 
 
 class FakeReplay:
-    ticks = (RecordedTick(Action(axes={"steer": 5}), 4, 99), RecordedTick(Action(reset=True), 1))
+    ticks = (PlayedTick(Action(axes={"steer": 5}), 4, 99), PlayedTick(Action(reset=True), 1))
 
 
 def test_a_recording_plays_its_actions_and_offers_its_quality_and_checksums() -> None:
@@ -577,6 +576,6 @@ def test_every_controller_keeps_the_contract(controller: Controller) -> None:
         assert action.axes.keys() <= set(CAR.axes)
         assert all(isinstance(level, int) and 0 < abs(level) <= AXIS_LEVELS for level in action.axes.values())
         assert action.prompt is None or action.prompt.strip()
-    assert getattr(controller, "last_input_ns", 0) is None
+    assert controller.last_input_ns is None
     controller.close()
     controller.close()

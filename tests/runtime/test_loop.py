@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextframe.runtime.core import Action, FixedClock, ManualClock, TickPlan, TickResult
-from nextframe.runtime.governor.adaptive import AdaptiveGovernor, TraceGovernor
-from nextframe.runtime.loop import Timetable, Turn, period_ns, reset_seed
+from nextframe.runtime.core import Action, FixedClock, ManualClock, PlayedTick, TickPlan, TickResult
+from nextframe.runtime.governor.adaptive import AdaptiveGovernor
+from nextframe.runtime.loop import Timetable, Turn, period_ns
+from nextframe.runtime.tick.again import again
 from nextframe.runtime.tick.probe import HostUse, NullProbe
+from nextframe.worlds.toy.world import ToyWorld
 from tests.support.doubles import MS, PERIOD_NS, Session
 
 
@@ -333,12 +336,14 @@ def test_a_reset_while_paused_shows_the_new_world() -> None:
     assert [action.reset for action in session.recorder.actions] == [True]
 
 
-def replayed(session: Session, steps: list[int]) -> Session:
-    """A second session fed with what the first recorded."""
-    seeds = {tick: seed for tick, event in session.recorder.events.items() if (seed := reset_seed(event)) is not None}
-    again = Session(actions=session.recorder.actions, governor=lambda _: TraceGovernor(steps), reset_seeds=seeds)
-    again.loop.run(len(session.recorder.actions))
-    return again
+def replayed(ticks: Sequence[PlayedTick]) -> dict[int, int]:
+    """The checksums of a second world that plays again what the first session recorded."""
+    world, checksums = ToyWorld(), {}
+    world.reset(0)
+    for tick, played in enumerate(ticks):
+        again(world, played, seed=0)
+        checksums[tick] = world.checksum()
+    return checksums
 
 
 def eventful() -> Session:
@@ -360,19 +365,19 @@ def test_what_was_recorded_replays_the_session_exactly() -> None:
     session = eventful()
     assert {1, 4} <= set(session.recorder.steps), "the session must contain quality changes to be worth replaying"
     assert sorted(session.recorder.events.values()) == ["reset:0", "reset:5"]
-    assert replayed(session, session.recorder.steps).recorder.checksums == session.recorder.checksums
+    assert replayed(session.recorder.ticks) == session.recorder.checksums
 
 
 def test_a_replay_at_another_quality_is_noticed() -> None:
     session = eventful()
-    other = [1, *session.recorder.steps[1:]]
-    assert replayed(session, other).recorder.checksums != session.recorder.checksums
+    other = [replace(session.recorder.ticks[0], steps_applied=1), *session.recorder.ticks[1:]]
+    assert replayed(other) != session.recorder.checksums
 
 
 def test_a_replay_without_the_seed_of_a_reset_is_noticed() -> None:
     session = eventful()
-    session.recorder.events.clear()
-    assert replayed(session, session.recorder.steps).recorder.checksums != session.recorder.checksums
+    untold = [replace(played, events=()) for played in session.recorder.ticks]
+    assert replayed(untold) != session.recorder.checksums
 
 
 def test_a_tick_cut_short_says_so() -> None:

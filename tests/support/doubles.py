@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
-from nextframe.runtime.core import Action, Clock, Frame, ManualClock
+from nextframe.runtime.core import Action, Clock, Frame, ManualClock, PlayedTick
 from nextframe.runtime.governor.adaptive import FixedGovernor
-from nextframe.runtime.loop import Governor, Interlude, Loop, TickRecord
+from nextframe.runtime.loop import Governor, Interlude, Loop
 from nextframe.runtime.tick.controls import SessionControls
+from nextframe.runtime.tick.events import events_to_text
 from nextframe.runtime.tick.probe import Probe
+from nextframe.runtime.tick.record import TickRecord
 from nextframe.worlds.toy.world import ToyWorld
 
 MS = 1_000_000
@@ -51,21 +53,25 @@ class ListDisplay:
 
 
 class ListRecorder:
+    """Keeps what it is told; `events` as text."""
+
+    problem = ""
+
     def __init__(self) -> None:
+        self.ticks: list[PlayedTick] = []
         self.actions: list[Action] = []
         self.steps: list[int] = []
         self.checksums: dict[int, int] = {}
         self.events: dict[int, str] = {}
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
-        self.actions.append(action)
-        self.steps.append(steps_applied)
-        if checksum is not None:
-            self.checksums[tick] = checksum
-        if event is not None:
-            self.events[tick] = event
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
+        self.ticks.append(played)
+        self.actions.append(played.action)
+        self.steps.append(played.steps_applied)
+        if played.checksum is not None:
+            self.checksums[tick] = played.checksum
+        if (text := events_to_text(played.events)) is not None:
+            self.events[tick] = text
 
     def close(self) -> None:
         pass
@@ -104,7 +110,6 @@ class Session:
         period_ns: Fraction | int = PERIOD_NS,
         deadline_ns: int = PERIOD_NS,
         seed: int = 0,
-        reset_seeds: Mapping[int, int] | None = None,
         checksum_every: int = 1,
         clock: ManualClock | None = None,
         probe: Probe | None = None,
@@ -130,7 +135,6 @@ class Session:
             recorder=self.recorder,
             controls=self.controls,
             seed=seed,
-            reset_seeds=reset_seeds,
             checksum_every=checksum_every,
             probe=probe,
             interlude=interlude,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,28 @@ import numpy as np
 from crc32c import crc32c
 from hypothesis import strategies as st
 
-from nextframe.controllers.replayed import ReplayController
 from nextframe.controllers.scripted import Entry, Script, ScriptedController
-from nextframe.runtime.core import AXIS_LEVELS, Action, ActionSpace, Controller, FixedClock, Snapshot, WorldInfo
+from nextframe.runtime.core import (
+    AXIS_LEVELS,
+    Action,
+    ActionSpace,
+    ClockGap,
+    Controller,
+    FixedClock,
+    PlayedTick,
+    Reset,
+    Snapshot,
+    WorldInfo,
+)
 from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import TraceGovernor
 from nextframe.runtime.loop import Governor, Loop, Recorder
-from nextframe.runtime.recording.facade import (
-    RecordedTick,
-    Replay,
-    ReplayVerifier,
-    ReplayWriter,
-    header_for,
-    read_replay,
-)
-from nextframe.runtime.recording.format import header_to_plain
+from nextframe.runtime.recording.format import Replay, header_for, header_to_plain
+from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.reader import read_replay
 from nextframe.runtime.recording.records import CRC, FRAME, HEADER, MAGIC, PREAMBLE
+from nextframe.runtime.recording.verify import ReplayVerifier
+from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.worlds.toy.world import ToyWorld
 
 ACTIONS = ActionSpace(("handbrake", "fire"), ("steer", "throttle"), {"weather": ("clear", "rain")})
@@ -52,21 +59,21 @@ actions = st.builds(
     reset=st.booleans(),
 )
 recorded_ticks = st.builds(
-    RecordedTick,
+    PlayedTick,
     action=actions,
     steps_applied=st.sampled_from([1, 2, 4]),
     checksum=st.none() | st.integers(0, 2**32 - 1),
-    event=st.none() | st.sampled_from(["reset:7", "clock_gap"]),
+    events=st.sampled_from([(), (Reset(7),), (ClockGap(),)]),
 )
 
 
-def some_ticks(count: int) -> list[RecordedTick]:
+def some_ticks(count: int) -> list[PlayedTick]:
     return [
-        RecordedTick(
+        PlayedTick(
             Action(frozenset({"fire"} if n % 3 == 0 else ()), {"steer": n % 100 + 1}, "rain" if n == 5 else None),
             (1, 2, 4)[n % 3],
             n * 1000 if n % 4 == 0 else None,
-            "clock_gap" if n == 6 else None,
+            (ClockGap(),) if n == 6 else (),
         )
         for n in range(count)
     ]
@@ -83,7 +90,7 @@ def a_state(tick: int) -> dict[str, Any]:
 
 def write(
     path: Path,
-    ticks: Sequence[RecordedTick],
+    ticks: Sequence[PlayedTick],
     *,
     info: WorldInfo = INFO,
     snapshot_every_ticks: int = 0,
@@ -99,9 +106,9 @@ def write(
     return path.read_bytes()
 
 
-def record(writer: ReplayWriter, ticks: Sequence[RecordedTick], first_tick: int = 0) -> None:
+def record(writer: ReplayWriter, ticks: Sequence[PlayedTick], first_tick: int = 0) -> None:
     for n, tick in enumerate(ticks, first_tick):
-        writer.record_tick(n, tick.action, tick.steps_applied, tick.checksum, tick.event)
+        writer.record_tick(n, tick)
 
 
 def framed(kind: int, content: Any) -> bytes:
@@ -129,17 +136,14 @@ def play(
     recorder: Recorder,
     *,
     ticks: int = 60,
-    first_tick: int = 0,
-    reset_seeds: Mapping[int, int] | None = None,
 ) -> None:
-    """Run a world that the caller has brought to its first tick, and close the recorder."""
+    """Run a world that the caller has reset, and close the recorder."""
     clock, period_ns = FixedClock(), 50_000_000
     loop = Loop(
         world, controller, NullDisplay(clock), governor, clock, tick_period_ns=period_ns, deadline_ns=period_ns,
-        recorder=recorder, seed=7, checksum_every=5, reset_seeds=reset_seeds,
+        recorder=recorder, seed=7, checksum_every=5,
     )  # fmt: skip
-    loop.tick = first_tick
-    loop.run(ticks - first_tick)
+    loop.run(ticks)
     recorder.close()
 
 
@@ -163,9 +167,10 @@ def play_back(
     replay: Replay, *, steps: Sequence[int] | None = None, actions_of: Replay | None = None
 ) -> ReplayVerifier:
     """A playback from the beginning; with other steps or with the actions of another recording if told."""
-    controller = ReplayController(actions_of or replay)
-    verifier = ReplayVerifier(replay)
-    world = ToyWorld()
+    ticks = (actions_of or replay).ticks
+    if steps is not None:
+        ticks = tuple(replace(tick, steps_applied=taken) for tick, taken in zip(ticks, steps, strict=True))
+    world, verifier = ToyWorld(), ReplayVerifier(replay)
     world.reset(7)
-    play(world, controller, TraceGovernor(steps or controller.steps), verifier, reset_seeds=replay.reset_seeds)
+    Playback(replace(replay, ticks=ticks), world, verifier).run(len(ticks))
     return verifier

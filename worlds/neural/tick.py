@@ -5,7 +5,7 @@ world; only `write`, which the world calls for the commit, changes it.
 
 A latent that is no number never reaches memory or screen: the frame before is shown again and only the tick counts.
 Without room the tick is made again on the lowest rung, then with ever less memory in view. All of it comes out with
-the result (`nextframe.runtime.tick.mishaps`), so that a recording can say it and a playback do the same.
+the result (`nextframe.runtime.core.Mishaps`), so that a recording can say it and a playback do the same.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from typing import Any, Protocol
 from ...model.generator.guards import FiniteCheck, lack_of_room
 from ...model.generator.protocol import DenoiseJob, Generator, SeesLess
 from ...runtime.core import (
+    NO_MISHAPS,
     Action,
     Clock,
     ConfigError,
     Frame,
+    Mishaps,
     NextframeError,
     StepGate,
     TickResult,
     WorldInfo,
     always_open,
 )
-from ...runtime.tick.mishaps import NO_MISHAPS, GuardedResult, Mishaps
 
 
 class TickOwner(Protocol):
@@ -151,7 +152,7 @@ class NeuralTick:
         shown = [self._world.frame] if self.discarded else self._frames
         self.frame = shown[-1]
         stage_ns = {"condition": self._condition_ns, "denoise": self._denoise_ns, "decode": self._decode_ns}
-        return GuardedResult(
+        return TickResult(
             [frame.copy() for frame in shown], self.steps_done, stage_ns, tuple(self._step_ns),
             lambda: self._world.end_commit(self), mishaps=lambda: self.mishaps,
         )  # fmt: skip

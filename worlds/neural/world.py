@@ -19,10 +19,12 @@ from ...model.generator.overlap import HostCopy, SideWork
 from ...model.generator.protocol import Generator, Inputs, Start
 from ...model.generator.ticks import RollingGenerator
 from ...runtime.core import (
+    NO_MISHAPS,
     Action,
     Clock,
     ConfigError,
     Frame,
+    Mishaps,
     MonotonicClock,
     Snapshot,
     StatePart,
@@ -30,7 +32,6 @@ from ...runtime.core import (
     TickResult,
     WorldInfo,
 )
-from ...runtime.tick.mishaps import NO_MISHAPS, Mishaps, forced_by
 from ..inventory import NUMBER_BYTES, plain_bytes
 from ..prompts.words import parse_prompt
 from .tick import NeuralTick
@@ -120,7 +121,7 @@ class NeuralWorld(Generic[GeneratorT]):
 
     def advance(self, action: Action, plan: TickPlan) -> TickResult:
         assert plan.denoise_steps in self.info.ladder, f"{plan.denoise_steps} steps are not in {self.info.ladder}"
-        tick = self.start(action, plan.denoise_steps, forced_by(plan))
+        tick = self.start(action, plan.denoise_steps, plan.mishaps)
         tick.denoise(plan.denoise_steps, plan.gate)
         return tick.result()
 

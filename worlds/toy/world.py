@@ -107,6 +107,10 @@ class ToyWorld:
         self._awaits_commit = False
         self.reset(0)
 
+    @property
+    def prompt(self) -> str:
+        return self._light
+
     def reset(self, seed: int) -> Frame:
         # 1. All of the state, in one place. A tick that was never committed is forgotten with the rest.
         self._seed = seed

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...ahead.counts import GuessCounts
 from ...ahead.loaded import loaded
 from ...ahead.world import AheadWorld, Peek
 from ...core import Action, Clock, World
 from ...load.shapes import LoadShape
-from ...tick.guess import GuessCounts
 
 
 class PlayerPeek:

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...core import ConfigError, WeightsError, World
-from ...tick.aftercare import DRIFT_EVENT, LOG, Aftercare
+from ...core import ConfigError, DriftAction, WeightsError, World
+from ...tick.aftercare import Aftercare
 from ..registry import WorldFolder
 
 if TYPE_CHECKING:
     from ....model.drift.monitor import DriftMonitor
 
 BANK = "drift_bank.safetensors"
-OFF = "off"
+OFF, LOG = "off", DriftAction.LOG
 REMEDIES = ("renoise", "reanchor")
 """The actions that change the world. With one of them the monitor's state decides the future, so it is the world's."""
 CHOICES = (OFF, LOG, *REMEDIES)
@@ -111,7 +111,7 @@ class DriftPart:
             self._policy = DriftPolicy(action)
             self.care = self
 
-    def after_commit(self, tick: int) -> str | None:
+    def after_commit(self, tick: int) -> DriftAction | None:
         assert self._monitor is not None, "only a session that is watched has an aftercare"
         report = self._monitor.report
         name = self._policy.due(report)
@@ -121,7 +121,7 @@ class DriftPart:
         self._note(Alarm(tick, _finite(report.score), part, name))
         if name != LOG:
             self._world.mend(name)
-        return f"{DRIFT_EVENT}{name}"
+        return DriftAction(name)
 
     def _note(self, alarm: Alarm) -> None:
         self._alarm_count += 1

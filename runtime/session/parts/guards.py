@@ -1,7 +1,7 @@
 """What a session does about ticks in which something went wrong: says so, counts them, ends when it does not stop.
 
 Owns the count, the limit and a part of the report. What went wrong was survived inside the tick
-(`nextframe.runtime.tick.mishaps`). Knows nothing of networks or devices.
+(`nextframe.runtime.core.Mishaps`). Knows nothing of networks or devices.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...core import NextframeError
-from ...loop import TickRecord
 from ...tick.controls import SessionControls
+from ...tick.record import TickRecord
 
 MOST_DISCARDED_IN_A_ROW = 20
 """A second at 20 Hz. A bad step is over by then; bad weights or a bad memory never are."""

@@ -7,9 +7,9 @@ from collections import deque
 
 import numpy as np
 
-from ...loop import TickRecord
 from ...observe import metrics
 from ...observe.telemetry import LIVE_TICKS
+from ...tick.record import TickRecord
 
 MAX_ID_PAIRS = 4_096
 

@@ -203,7 +203,7 @@ class Panel:
             input_to_present_ms=sources.latency.recent_ms(),
             frame_ms=sources.latency.responses_ms(),  # frame times waver around the deadline without a miss
             pressed=tuple(map(self._printed, pressed_controls(self._action, self.bindings))),
-            prompt=str(getattr(sources.opened.world, "prompt", "") or " ".join(self._prompt.values())),
+            prompt=sources.opened.world.prompt or " ".join(self._prompt.values()),
             paused=sources.controls.paused,
             recording=sources.recorder.active,
             tick=live.tick,

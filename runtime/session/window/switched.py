@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from ...core import Action
+from ...core import Action, PlayedTick
 from ...loop import NullRecorder, Recorder
 
 
@@ -26,7 +26,7 @@ class SwitchedRecorder:
     @property
     def problem(self) -> str:
         """Why the recording has stopped by itself; empty while all is well."""
-        return str(getattr(self._recorder, "problem", ""))
+        return self._recorder.problem
 
     def start(self, recorder: Recorder) -> None:
         """Record from the first tick on: the session has just been reset."""
@@ -38,12 +38,10 @@ class SwitchedRecorder:
         with self._lock:
             self._make, self.active = make, True
 
-    def record_tick(
-        self, tick: int, action: Action, steps_applied: int, checksum: int | None, event: str | None
-    ) -> None:
-        self._on_action(action)
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
+        self._on_action(played.action)
         with self._lock:
-            self._recorder.record_tick(tick, action, steps_applied, checksum, event)
+            self._recorder.record_tick(tick, played)
             if self._make is not None:
                 self._recorder, self._make = self._make(), None
 

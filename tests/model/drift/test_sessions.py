@@ -18,8 +18,10 @@ from nextframe.model.drift.monitor import ALARM_AFTER_TICKS, DriftMonitor
 from nextframe.runtime.core import (
     Action,
     ConfigError,
+    DriftAction,
     FixedClock,
     NextframeError,
+    PlayedTick,
     ReplayError,
     Snapshot,
     TickPlan,
@@ -27,25 +29,24 @@ from nextframe.runtime.core import (
 )
 from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import FixedGovernor
-from nextframe.runtime.loop import Loop, period_ns, reset_seed
+from nextframe.runtime.loop import Loop, period_ns
 from nextframe.runtime.recording.compare import differences
-from nextframe.runtime.recording.facade import (
-    Replay,
-    ReplayVerifier,
-    ReplayWriter,
-    header_for,
-    load_snapshot,
-    read_replay,
-)
+from nextframe.runtime.recording.format import Replay, header_for
+from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.reader import load_snapshot, read_replay
+from nextframe.runtime.recording.verify import ReplayVerifier
+from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.runtime.session.choices import SessionOptions
 from nextframe.runtime.session.headless import run_session
 from nextframe.runtime.session.parts.drift import BANK, MAX_ALARMS, REMEDIES, DriftPart, drift_choice, summary, watch
-from nextframe.runtime.session.playback import PlaybackOptions, play_back, playing
+from nextframe.runtime.session.playback import PlaybackOptions, play_back
 from nextframe.runtime.session.registry import WorldFolder, find_world
 from nextframe.runtime.session.startup import StartUp
-from nextframe.runtime.tick.aftercare import RecordedAftercare, drift_action, mend_as_recorded
+from nextframe.runtime.tick.aftercare import NullAftercare
+from nextframe.runtime.tick.again import mend
+from nextframe.runtime.tick.events import events_from_text, events_to_text
 from nextframe.runtime.tick.forwarding import ForwardingWorld
-from nextframe.runtime.timeline.line import PlayedTick, Timeline, TimelineError, TimelineRecorder, go_to
+from nextframe.runtime.timeline.line import Timeline, TimelineError, TimelineRecorder, go_to
 from nextframe.runtime.timeline.synctest import SyncTestResult, synctest
 from nextframe.worlds.neural.world import NeuralWorld
 from nextframe.worlds.toy.world import ToyWorld
@@ -126,21 +127,19 @@ def played_back(replay: Replay, path: Path, start: int = 0) -> ReplayVerifier:
     """From a new world, from tick `start` on, which holds a snapshot (or is the beginning)."""
     world, _ = watched_world()
     verifier = ReplayVerifier(replay, start)
-    loop = playing(replay, world, FixedClock(), sinks=[], recorder=verifier)
     if start:
         [stored] = [stored for stored in replay.snapshots if stored.tick == start]
         world.restore(load_snapshot(path, stored))
-    loop.tick = start
-    loop.run(len(replay.ticks) - start)
+    Playback(replay, world, verifier, start).run(len(replay.ticks))
     return verifier
 
 
 def events_of(replay: Replay) -> dict[int, str]:
-    return {tick: one.event for tick, one in enumerate(replay.ticks) if one.event is not None}
+    return {tick: text for tick, one in enumerate(replay.ticks) if (text := events_to_text(one.events)) is not None}
 
 
 def without_events(replay: Replay) -> Replay:
-    return replace(replay, ticks=tuple(replace(tick, event=None) for tick in replay.ticks))
+    return replace(replay, ticks=tuple(replace(tick, events=()) for tick in replay.ticks))
 
 
 # --- recordings ---------------------------------------------------------------------------------------------------
@@ -169,10 +168,10 @@ def test_a_playback_does_not_ask_the_monitor_again(tmp_path: Path) -> None:
     path = tmp_path / "a.nfr"
     replay = recorded(path, "reanchor")
     ticks = list(replay.ticks)
-    ticks[20] = replace(ticks[20], event="drift:renoise")
+    ticks[20] = replace(ticks[20], events=(DriftAction("renoise"),))
     world, _ = watched_world()
     recorder = ListRecorder()
-    playing(replace(replay, ticks=tuple(ticks)), world, FixedClock(), sinks=[], recorder=recorder).run(60)
+    Playback(replace(replay, ticks=tuple(ticks)), world, recorder).run(60)
     assert recorder.events == {20: "drift:renoise", FIRST_ALARM: "drift:reanchor"}
 
 
@@ -191,10 +190,11 @@ def test_a_snapshot_that_leaves_the_monitor_out_leads_elsewhere(tmp_path: Path) 
 
 
 def test_an_action_and_a_reset_at_one_tick_are_both_recorded_and_both_played_back(tmp_path: Path) -> None:
-    assert drift_action("reset:7,clock_gap,drift:renoise") == "renoise"
-    assert reset_seed("reset:7,clock_gap,drift:renoise") == 7
-    assert drift_action(None) is None
-    assert drift_action("clock_gap") is None
+    both = PlayedTick(Action(), 1, events=events_from_text("reset:7,clock_gap,drift:renoise"))
+    assert both.drift == DriftAction("renoise")
+    assert both.reset_seed == 7
+    assert PlayedTick(Action(), 1).drift is None
+    assert PlayedTick(Action(), 1, events=events_from_text("clock_gap")).drift is None
 
 
 def test_after_a_reset_the_monitor_begins_anew() -> None:
@@ -229,7 +229,7 @@ def test_going_back_over_an_action_and_playing_on_is_the_same_session(action: st
 def test_a_past_played_again_without_its_action_is_noticed() -> None:
     session, timeline = timeline_of("reanchor", FIRST_ALARM + 1)
     plan = timeline.rewind_to(FIRST_ALARM + 1)
-    forgetful = tuple(PlayedTick(one.action, one.steps_applied, None, one.checksum) for one in plan.inputs)
+    forgetful = tuple(PlayedTick(one.action, one.steps_applied, one.checksum) for one in plan.inputs)
     assert forgetful != plan.inputs, "the action lies between the snapshot and the present"
     with pytest.raises(TimelineError, match="came out different"):
         go_to(session.world, replace(plan, inputs=forgetful))
@@ -267,7 +267,7 @@ def synced(kind: type[SelfMending], ticks: int, depth: int) -> tuple[SyncTestRes
     part, done = DriftPart(world, monitor, "reanchor"), list[str]()
 
     def care() -> None:
-        done.extend(event for event in [part.after_commit(0)] if event)
+        done.extend(event.name for event in [part.after_commit(0)] if event)
 
     mending = kind(world, care)
     controller = Swerving()
@@ -279,7 +279,7 @@ def synced(kind: type[SelfMending], ticks: int, depth: int) -> tuple[SyncTestRes
 def test_a_session_that_is_acted_on_is_the_same_twice(depth: int) -> None:
     result, done = synced(SelfMending, FIRST_ALARM + 9, depth)
     assert result.same
-    assert done == ["drift:reanchor"] * (depth + 1), "once live and once for each time it was played again"
+    assert done == ["reanchor"] * (depth + 1), "once live and once for each time it was played again"
 
 
 def test_a_snapshot_without_the_monitor_is_caught_by_the_sync_test() -> None:
@@ -313,7 +313,7 @@ def test_a_world_that_is_only_watched_is_the_same_to_the_bit() -> None:
 
 def test_logging_leaves_an_event_and_changes_nothing() -> None:
     session, alone = Live("log"), Live("log")
-    alone.loop._aftercare = RecordedAftercare(alone.world, [])
+    alone.loop._aftercare = NullAftercare()
     for one in (session, alone):
         one.loop.run(FIRST_ALARM + 3)
     assert session.recorder.checksums == alone.recorder.checksums
@@ -455,9 +455,9 @@ def test_an_action_needs_a_monitor_that_is_state_and_a_name_that_exists() -> Non
 
 def test_a_recorded_action_that_this_world_cannot_do_is_one_clear_line() -> None:
     with pytest.raises(ReplayError, match="drift:reanchor, which toy, as it is played here, cannot do"):
-        mend_as_recorded(ToyWorld(), "drift:reanchor")
-    assert mend_as_recorded(ToyWorld(), "drift:log") == "log"
-    assert mend_as_recorded(ToyWorld(), "reset:3") is None
+        mend(ToyWorld(), DriftAction("reanchor"))
+    mend(ToyWorld(), DriftAction("log"))
+    mend(ToyWorld(), None)
 
 
 def test_a_monitor_of_another_bank_s_shape_is_no_state_of_this_one() -> None:
@@ -477,10 +477,10 @@ def test_aftercare_comes_after_the_commit_and_before_the_checksum_and_its_time_i
     checksums: list[int] = []
 
     class Care:
-        def after_commit(self, tick: int) -> str | None:
+        def after_commit(self, tick: int) -> DriftAction | None:
             checksums.append(session.world.checksum())
             session.clock.advance_ns(5_000_000)
-            return "drift:log" if tick == 1 else None
+            return DriftAction("log") if tick == 1 else None
 
     session.loop._aftercare = Care()
     session.loop.run(3)

@@ -16,7 +16,6 @@ from nextframe.runtime.config import world_info
 from nextframe.runtime.core import ManualClock, TickPlan
 from nextframe.runtime.session.registry import find_world
 from nextframe.runtime.session.supervisor import SupervisorLimits
-from nextframe.runtime.tick.mishaps import mishaps_of
 from nextframe.worlds.drive.world import new_generator
 from nextframe.worlds.neural.world import NeuralWorld, SeedClips
 from tests.support.networks import random_dynamics
@@ -47,7 +46,7 @@ def tick_of(world: Any, tick: int) -> tuple[bytes, int, bool]:
     """Its frame, the checksum after the commit, and whether its latent was thrown away."""
     result = world.advance(action_at(tick), TickPlan(2, deadline_ns=0))
     result.commit()
-    return result.frames[0].tobytes(), world.checksum(), mishaps_of(result).discarded
+    return result.frames[0].tobytes(), world.checksum(), result.mishaps().discarded
 
 
 def is_finite(snapshot: Any) -> bool:

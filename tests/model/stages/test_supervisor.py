@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +53,7 @@ class Fragile(ForwardingWorld):
             self._break("commit")
             result.commit()
 
-        return TickResult(result.frames, result.steps_applied, result.stage_ns, result.step_ns, commit)
+        return replace(result, commit=commit)
 
     def checksum(self) -> int:
         self._break("checksum")

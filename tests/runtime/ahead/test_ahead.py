@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nextframe.runtime.ahead.counts import GuessCounts
 from nextframe.runtime.ahead.world import AheadWorld, hold
 from nextframe.runtime.core import Action, ConfigError, FixedClock, ManualClock, TickPlan
 from nextframe.runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor, TraceGovernor
 from nextframe.runtime.governor.cost import CostModel, sample_of
 from nextframe.runtime.loop import Governor
-from nextframe.runtime.tick.guess import GuessCounts, NullAhead
+from nextframe.runtime.tick.guess import NullAhead
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.doubles import MS, PERIOD_NS, Costs
 from tests.support.worlds.ahead import AheadSession, CarelessAhead, SteppedToy, held_inputs

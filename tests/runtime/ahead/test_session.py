@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from nextframe.runtime.ahead.counts import in_words
 from nextframe.runtime.ahead.world import AheadWorld
 from nextframe.runtime.cli.app import run_command
 from nextframe.runtime.core import ManualClock, World
 from nextframe.runtime.governor.adaptive import TraceGovernor
-from nextframe.runtime.recording.facade import read_replay
+from nextframe.runtime.recording.reader import read_replay
 from nextframe.runtime.session.registry import find_world, load_world
-from nextframe.runtime.tick.guess import in_words
 from tests.support.worlds.ahead import AheadSession, held_inputs
 
 COUNTED = {

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from nextframe.runtime.cli.app import run_command
-from nextframe.runtime.recording.facade import read_replay
+from nextframe.runtime.recording.reader import read_replay
 from nextframe.runtime.session.registry import WORLDS_FOLDER
 from nextframe.runtime.session.startup import StartUp, default_threads, process_start_ns
 from nextframe.tools.check import doctor

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nextframe.runtime.cli.output import CRASHED, HANDLER, LastingOutput, lasting, plain
-from nextframe.runtime.recording.facade import read_replay
+from nextframe.runtime.recording.reader import read_replay
 
 NEXTFRAME = [sys.executable, "-m", "nextframe"]
 TOY = ["run", "toy", "--bot", "wander", "--no-video", "--clock", "fixed"]

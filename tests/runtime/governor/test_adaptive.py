@@ -19,8 +19,9 @@ from nextframe.runtime.governor.adaptive import (
     TraceGovernor,
 )
 from nextframe.runtime.governor.cost import CostModel, CostSample, expected_ns, high_mark, sample_of
-from nextframe.runtime.loop import Governor, TickRecord
+from nextframe.runtime.loop import Governor
 from nextframe.runtime.tick.controls import SessionControls
+from nextframe.runtime.tick.record import TickRecord
 from nextframe.tools.lab.governor import compare
 from nextframe.tools.lab.governor.plot import draw
 from nextframe.tools.lab.governor.policies import ORACLE, OURS, POLICIES, UnityDefaults, ValveRules

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nextframe.runtime.core import ManualClock, TickPlan
 from nextframe.runtime.governor.adaptive import MISS_WINDOW_TICKS, RAISE_AFTER_TICKS, AdaptiveGovernor, FixedGovernor
-from nextframe.runtime.loop import Governor, TickRecord
+from nextframe.runtime.loop import Governor
+from nextframe.runtime.tick.record import TickRecord
 from nextframe.tools.lab.governor.policies import ours
 from nextframe.tools.lab.governor.simulate import MakeGovernor, simulate
 from nextframe.tools.lab.governor.traces import CostTrace

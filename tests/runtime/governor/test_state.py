@@ -15,10 +15,11 @@ from nextframe.runtime.core import Action, ConfigError, ManualClock
 from nextframe.runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor
 from nextframe.runtime.governor.state import governor_state, restore_governor, state_from_plain
 from nextframe.runtime.load.world import LoadedWorld, parse_load
-from nextframe.runtime.loop import Loop, TickRecord
+from nextframe.runtime.loop import Loop
 from nextframe.runtime.session.choices import SessionOptions
 from nextframe.runtime.session.headless import run_session
 from nextframe.runtime.session.startup import StartUp
+from nextframe.runtime.tick.record import TickRecord
 from nextframe.runtime.timeline.machine import TimeMachine, TimeSettings
 from nextframe.runtime.timeline.save_format import state_from_bytes, state_to_bytes
 from nextframe.runtime.timeline.saves import load_slot, save_slot, saved_state
@@ -82,7 +83,7 @@ def learnt(records: Sequence[TickRecord]) -> AdaptiveGovernor:
 
 def through_a_file(plain: Any) -> Any:
     """As a save slot keeps it."""
-    state = saved_state(ToyWorld(), tick=1, seed=0, prompt="", governor=plain)
+    state = saved_state(ToyWorld(), tick=1, seed=0, governor=plain)
     return state_from_bytes(state_to_bytes(state), "a save").governor
 
 
@@ -264,7 +265,7 @@ def test_a_quick_load_in_a_new_session_goes_on_at_the_quality_that_was_saved(tmp
 def test_a_save_whose_governor_makes_no_sense_is_said_and_the_world_is_loaded(tmp_path: Path) -> None:
     world = ToyWorld()
     world.advance(Action(), FixedGovernor(1).plan(0, 0, 0)).commit()
-    save_slot(tmp_path, "quick", saved_state(world, tick=7, seed=0, prompt="", governor={"name": "adaptive"}))
+    save_slot(tmp_path, "quick", saved_state(world, tick=7, seed=0, governor={"name": "adaptive"}))
     session = Played(tmp_path, HEAVY)
     session.time.request_load()
     session.loop.run(12)

@@ -25,7 +25,8 @@ from nextframe.runtime.core import (
 )
 from nextframe.runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor, TraceGovernor
 from nextframe.runtime.load.world import LoadedWorld, burner, parse_load
-from nextframe.runtime.loop import Loop, TickRecord
+from nextframe.runtime.loop import Loop
+from nextframe.runtime.tick.record import TickRecord
 from nextframe.worlds.toy.world import ToyWorld
 from tests.contracts.world_contract import WorldContract
 from tests.support.doubles import IDLE, MS, PERIOD_NS, Costs, ListDisplay, ListedController, ListObserver, ListRecorder

@@ -18,11 +18,12 @@ import pytest
 
 from nextframe.runtime.core import IDLE, Action, ActionSpace, Frame, ManualClock, TickPlan, TickResult, WorldInfo
 from nextframe.runtime.governor.adaptive import FixedGovernor, TraceGovernor
-from nextframe.runtime.loop import Governor, Loop, TickRecord
+from nextframe.runtime.loop import Governor, Loop
 from nextframe.runtime.observe.attribution import Parts, attribute
 from nextframe.runtime.observe.causes import CAUSES, KEPT_FIRST, KEPT_SAMPLE, REMEMBERED_CAUSES, MissedTick, MissLog
 from nextframe.runtime.tick.controls import SessionControls
 from nextframe.runtime.tick.probe import HostUse
+from nextframe.runtime.tick.record import TickRecord
 from tests.support.doubles import MS, PERIOD_NS, Session
 
 FRAME: Frame = np.zeros((2, 2, 3), np.uint8)

@@ -21,9 +21,10 @@ import pytest
 
 from nextframe.runtime.core import IDLE, Action, Frame, MonotonicClock, TickPlan, TickResult
 from nextframe.runtime.governor.adaptive import FixedGovernor
-from nextframe.runtime.loop import Loop, TickRecord
+from nextframe.runtime.loop import Loop
 from nextframe.runtime.observe.causes import MissLog
 from nextframe.runtime.tick.probe import HostProbe, measure_fault_ns
+from nextframe.runtime.tick.record import TickRecord
 from tests.support.doubles import MS
 
 PERIOD_NS = 40 * MS

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from nextframe.runtime.loop import TickRecord
 from nextframe.runtime.observe import prometheus
 from nextframe.runtime.observe.prometheus import MetricsError, PrometheusMetrics
+from nextframe.runtime.tick.record import TickRecord
 from tests.support.doubles import MS, PERIOD_NS, Session
 
 pytest.importorskip("prometheus_client", reason="needs the extra: pip install 'nextframe[metrics]'")

@@ -18,9 +18,10 @@ import pytest
 from nextframe.runtime.core import ManualClock, MonotonicClock, TickPlan
 from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor, TraceGovernor
-from nextframe.runtime.loop import Loop, TickRecord
+from nextframe.runtime.loop import Loop
 from nextframe.runtime.observe import trace
 from nextframe.runtime.observe.trace import BURST_MISSES, MAX_DUMPS, TraceError, TraceRing, TraceWriter
+from nextframe.runtime.tick.record import TickRecord
 from nextframe.tools.lab.traces import cost as trace_cost
 from nextframe.tools.lab.traces.check import Check, check_file, check_text, main
 from nextframe.tools.lab.traces.cost import Block, Pair, compare

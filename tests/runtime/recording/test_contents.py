@@ -11,16 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextframe.runtime.core import Action, ReplayError
-from nextframe.runtime.recording.facade import RecordedTick, ReplayWriter, read_replay
+from nextframe.runtime.core import Action, ClockGap, PlayedTick, ReplayError, Reset
+from nextframe.runtime.recording.reader import read_replay
 from nextframe.runtime.recording.records import PREAMBLE, TICKS, records, unpacked
+from nextframe.runtime.recording.writer import ReplayWriter
 from tests.support.replays import HEAD, INFO, record, recorded_ticks, some_ticks, write
 
 
 @given(st.lists(recorded_ticks, max_size=30))
 @settings(deadline=None)
 def test_a_recording_reads_back_as_it_was_written(
-    tmp_path_factory: pytest.TempPathFactory, ticks: list[RecordedTick]
+    tmp_path_factory: pytest.TempPathFactory, ticks: list[PlayedTick]
 ) -> None:
     path = tmp_path_factory.mktemp("nfr") / "a.nfr"
     write(path, ticks)
@@ -41,7 +42,7 @@ def test_the_tick_rate_is_exact(tmp_path: Path) -> None:
 
 
 def test_an_axis_at_rest_is_the_same_as_one_left_out(tmp_path: Path) -> None:
-    write(tmp_path / "a.nfr", [RecordedTick(Action(axes=MappingProxyType({"steer": 0, "throttle": -127})), 1)])
+    write(tmp_path / "a.nfr", [PlayedTick(Action(axes=MappingProxyType({"steer": 0, "throttle": -127})), 1)])
     assert read_replay(tmp_path / "a.nfr").ticks[0].action == Action(axes={"throttle": -127})
 
 
@@ -52,7 +53,7 @@ def test_recording_a_recording_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_tick_with_keys_and_two_axes_costs_less_than_40_bytes(tmp_path: Path) -> None:
     ticks = [
-        RecordedTick(Action(frozenset({"fire"}), {"steer": n % 127 + 1, "throttle": -127}), 4, n * 99_991 % 2**32)
+        PlayedTick(Action(frozenset({"fire"}), {"steer": n % 127 + 1, "throttle": -127}), 4, n * 99_991 % 2**32)
         for n in range(2_000)
     ]
     header_bytes = len(write(tmp_path / "empty.nfr", []))
@@ -61,15 +62,15 @@ def test_a_tick_with_keys_and_two_axes_costs_less_than_40_bytes(tmp_path: Path) 
 
 
 def test_resets_keep_their_seeds(tmp_path: Path) -> None:
-    ticks = [RecordedTick(Action(), 1), RecordedTick(Action(reset=True), 1, None, "reset:99,clock_gap")]
+    ticks = [PlayedTick(Action(), 1), PlayedTick(Action(reset=True), 1, None, (Reset(99), ClockGap()))]
     write(tmp_path / "a.nfr", ticks)
     assert read_replay(tmp_path / "a.nfr").reset_seeds == {1: 99}
 
 
 def test_a_recording_begun_in_the_middle_of_a_session_starts_at_tick_0(tmp_path: Path) -> None:
     writer = ReplayWriter(tmp_path / "a.nfr", HEAD)
-    writer.record_tick(500, Action(reset=True), 1, None, "reset:3")
-    writer.record_tick(501, Action(), 2, None, None)
+    writer.record_tick(500, PlayedTick(Action(reset=True), 1, events=(Reset(3),)))
+    writer.record_tick(501, PlayedTick(Action(), 2))
     writer.close()
     replay = read_replay(tmp_path / "a.nfr")
     assert replay.reset_seeds == {0: 3}
@@ -116,29 +117,29 @@ def test_a_place_that_does_not_exist_is_one_clear_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tick", "says"),
     [
-        (RecordedTick(Action(frozenset({"jump"})), 1), "jump"),
-        (RecordedTick(Action(axes={"look": 1}), 1), "look"),
-        (RecordedTick(Action(axes={"steer": 128}), 1), "axis levels"),
-        (RecordedTick(Action(), -1), "denoise steps"),
-        (RecordedTick(Action(), 1, 2**32), "32 bits"),
-        (RecordedTick(Action(prompt="x" * 5000), 1), "4096 characters"),
-        (RecordedTick(Action(prompt="\ud800"), 1), "cannot be stored"),
+        (PlayedTick(Action(frozenset({"jump"})), 1), "jump"),
+        (PlayedTick(Action(axes={"look": 1}), 1), "look"),
+        (PlayedTick(Action(axes={"steer": 128}), 1), "axis levels"),
+        (PlayedTick(Action(), -1), "denoise steps"),
+        (PlayedTick(Action(), 1, 2**32), "32 bits"),
+        (PlayedTick(Action(prompt="x" * 5000), 1), "4096 characters"),
+        (PlayedTick(Action(prompt="\ud800"), 1), "cannot be stored"),
     ],
 )
-def test_what_the_format_has_no_room_for_is_refused(tmp_path: Path, tick: RecordedTick, says: str) -> None:
+def test_what_the_format_has_no_room_for_is_refused(tmp_path: Path, tick: PlayedTick, says: str) -> None:
     with pytest.raises(ReplayError, match=says):
         write(tmp_path / "a.nfr", [tick])
 
 
 def test_ticks_must_follow_each_other_and_come_before_the_end(tmp_path: Path) -> None:
     writer = ReplayWriter(tmp_path / "a.nfr", HEAD)
-    writer.record_tick(0, Action(), 1, None, None)
+    writer.record_tick(0, PlayedTick(Action(), 1))
     with pytest.raises(ReplayError, match="expected tick 1, got 2"):
-        writer.record_tick(2, Action(), 1, None, None)
+        writer.record_tick(2, PlayedTick(Action(), 1))
     writer.close()
     writer.close()
     with pytest.raises(ReplayError, match="closed"):
-        writer.record_tick(1, Action(), 1, None, None)
+        writer.record_tick(1, PlayedTick(Action(), 1))
 
 
 def test_a_full_disk_is_one_clear_line() -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextframe.runtime.core import ReplayError
-from nextframe.runtime.recording.facade import RecordedTick, load_snapshot, read_replay
+from nextframe.runtime.core import PlayedTick, ReplayError
+from nextframe.runtime.recording.reader import load_snapshot, read_replay
 from nextframe.runtime.recording.records import (
     FOOTER,
     FRAME,
@@ -31,14 +31,14 @@ from tests.support.replays import a_state, framed, handmade, some_ticks, write
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> tuple[bytes, tuple[RecordedTick, ...]]:
+def whole(tmp_path: Path) -> tuple[bytes, tuple[PlayedTick, ...]]:
     """A small file with every kind of record: a state to start from, batches, snapshots, a footer."""
     ticks = tuple(some_ticks(22))
     return write(tmp_path / "whole.nfr", ticks, snapshot_every_ticks=6, initial_snapshot=a_state(0)), ticks
 
 
 def test_a_file_cut_at_any_byte_gives_back_a_prefix(
-    tmp_path: Path, whole: tuple[bytes, tuple[RecordedTick, ...]]
+    tmp_path: Path, whole: tuple[bytes, tuple[PlayedTick, ...]]
 ) -> None:
     data, ticks = whole
     path = tmp_path / "cut.nfr"
@@ -68,7 +68,7 @@ def test_a_file_cut_at_any_byte_gives_back_a_prefix(
 
 
 def test_a_flipped_byte_never_gives_a_wrong_tick_or_a_wrong_state(
-    tmp_path: Path, whole: tuple[bytes, tuple[RecordedTick, ...]]
+    tmp_path: Path, whole: tuple[bytes, tuple[PlayedTick, ...]]
 ) -> None:
     data, ticks = whole
     header = read_replay(tmp_path / "whole.nfr").header
@@ -93,7 +93,7 @@ def test_a_flipped_byte_never_gives_a_wrong_tick_or_a_wrong_state(
 
 
 def test_the_ticks_lost_to_damage_are_counted_when_the_footer_is_left(
-    tmp_path: Path, whole: tuple[bytes, tuple[RecordedTick, ...]]
+    tmp_path: Path, whole: tuple[bytes, tuple[PlayedTick, ...]]
 ) -> None:
     data, ticks = whole
     path = tmp_path / "a.nfr"

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextframe.runtime.core import Action, ReplayError
-from nextframe.runtime.recording.facade import Replay, ReplayWriter, diff_files, diff_recordings, print_diff
+from nextframe.runtime.core import Action, ClockGap, ReplayError
+from nextframe.runtime.recording.diff import diff_files, diff_recordings, print_diff
+from nextframe.runtime.recording.format import Replay
 from nextframe.runtime.recording.snapshots import state_differences
+from nextframe.runtime.recording.writer import ReplayWriter
 from tests.support.replays import HEAD, a_state, record, record_a_session, some_ticks
 
 TICKS = tuple(some_ticks(30))
@@ -37,7 +39,7 @@ def test_a_recording_is_the_same_as_itself() -> None:
         (13, {"action": Action(frozenset(), {"steer": 14}, "rain")}, "action: prompt"),
         (13, {"action": Action(frozenset(), {"steer": 14}, reset=True)}, "action: reset"),
         (13, {"steps_applied": 1}, "denoise steps"),
-        (13, {"event": "clock_gap"}, "event"),
+        (13, {"events": (ClockGap(),)}, "event"),
         (16, {"checksum": 16_001}, "checksum"),
         (0, {"steps_applied": 4}, "denoise steps"),
         (29, {"steps_applied": 2}, "denoise steps"),

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from nextframe.runtime.core import Action, ManualClock, ReplayError
+from nextframe.runtime.core import Action, ManualClock, PlayedTick, ReplayError
 from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Loop, Recorder
-from nextframe.runtime.recording.facade import ReplayWriter, header_for, read_replay
+from nextframe.runtime.recording.format import header_for
 from nextframe.runtime.recording.parted import PartedRecording, PartStart, part_path
+from nextframe.runtime.recording.reader import read_replay
+from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.runtime.session.choices import make_recorder
 from nextframe.runtime.session.playback import PlaybackOptions, play_back
 from nextframe.runtime.session.registry import find_world, load_world
@@ -155,9 +157,9 @@ def test_a_part_without_the_state_it_begins_with_does_not_verify(tmp_path: Path)
 def test_a_recording_that_is_not_told_of_the_jump_refuses_the_tick(tmp_path: Path) -> None:
     writer = ReplayWriter(tmp_path / "a.nfr", header_for(load_world(find_world("toy")).info, seed=0, environment={}))
     for tick in range(5):
-        writer.record_tick(tick, Action(), 2, None, None)
+        writer.record_tick(tick, PlayedTick(Action(), 2))
     with pytest.raises(ReplayError, match="expected tick 5, got 3"):
-        writer.record_tick(3, Action(), 2, None, None)
+        writer.record_tick(3, PlayedTick(Action(), 2))
     writer.close()
 
 
@@ -222,7 +224,7 @@ class Failing:
     ticks = 0
     problem = "the disk is full"
 
-    def record_tick(self, *tick: Any) -> None:
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
         self.ticks += 1
 
     def close(self) -> None:
@@ -243,7 +245,7 @@ def parted(path: Path, recorders: list[Any]) -> tuple[PartedRecording, list[str]
 
 
 def played(recording: PartedRecording, tick: int) -> None:
-    recording.record_tick(tick, Action(), 2, None, None)
+    recording.record_tick(tick, PlayedTick(Action(), 2))
 
 
 def test_a_disk_that_failed_in_an_earlier_part_is_told_at_the_end_once(tmp_path: Path) -> None:

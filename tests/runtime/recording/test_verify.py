@@ -10,23 +10,17 @@ from typing import Any
 
 import pytest
 
-from nextframe.controllers.replayed import ReplayController
-from nextframe.runtime.core import Action, ActionSpace, ReplayError
-from nextframe.runtime.governor.adaptive import TraceGovernor
-from nextframe.runtime.recording.facade import (
-    RecordedTick,
-    Replay,
-    ReplayVerifier,
-    check_fits,
-    expectation,
-    header_for,
-    load_snapshot,
-)
+from nextframe.runtime.core import Action, ActionSpace, PlayedTick, ReplayError
+from nextframe.runtime.recording.environment import expectation
+from nextframe.runtime.recording.format import Replay, header_for
+from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.reader import load_snapshot
+from nextframe.runtime.recording.verify import ReplayVerifier, check_fits
 from nextframe.worlds.toy.world import ToyWorld
-from tests.support.replays import ACTIONS, HEAD, INFO, play, play_back, record_a_session, some_ticks
+from tests.support.replays import ACTIONS, HEAD, INFO, play_back, record_a_session, some_ticks
 
 
-def replay_of(ticks: Sequence[RecordedTick]) -> Replay:
+def replay_of(ticks: Sequence[PlayedTick]) -> Replay:
     return Replay(HEAD, tuple(ticks), True)
 
 
@@ -50,9 +44,9 @@ def test_another_world_is_refused_with_both_values(change: dict[str, Any], recor
         check_fits(replay_of([]), replace(INFO, **change))
 
 
-def played(verifier: ReplayVerifier, ticks: Sequence[RecordedTick]) -> ReplayVerifier:
+def played(verifier: ReplayVerifier, ticks: Sequence[PlayedTick]) -> ReplayVerifier:
     for n, tick in enumerate(ticks):
-        verifier.record_tick(n, tick.action, tick.steps_applied, tick.checksum, tick.event)
+        verifier.record_tick(n, tick)
     verifier.close()
     return verifier
 
@@ -101,7 +95,7 @@ def test_a_playback_of_some_ticks_is_held_against_those_only() -> None:
     ticks = some_ticks(12)
     verifier = ReplayVerifier(replay_of(ticks), 4, 9)
     for n, tick in enumerate(ticks):
-        verifier.record_tick(n, tick.action, tick.steps_applied, tick.checksum, tick.event)
+        verifier.record_tick(n, tick)
     assert (verifier.verified, verifier.ticks_compared, verifier.checksums_compared) == (True, 5, 2)
     assert not played(ReplayVerifier(replay_of(ticks), 4, 9), ticks[:8]).verified
 
@@ -158,11 +152,8 @@ def test_a_playback_may_begin_at_any_tick(tmp_path: Path, first_tick: int) -> No
     world.reset(7)
     if stored is not None:
         world.restore(load_snapshot(tmp_path / "a.nfr", stored))
-    controller, verifier = ReplayController(replay), ReplayVerifier(replay, start)
-    play(
-        world, controller, TraceGovernor(controller.steps), verifier,
-        first_tick=start, reset_seeds=replay.reset_seeds,
-    )  # fmt: skip
+    verifier = ReplayVerifier(replay, start)
+    Playback(replay, world, verifier, start).run(60)
     assert verifier.first_difference is None
     assert verifier.ticks_compared == 60 - start
     assert verifier.verified == (start <= 55)  # the last checksum
@@ -172,8 +163,8 @@ def test_a_playback_from_a_snapshot_of_another_tick_is_caught(tmp_path: Path) ->
     replay = record_a_session(tmp_path / "a.nfr", snapshot_every_ticks=8)
     world = ToyWorld()
     world.restore(load_snapshot(tmp_path / "a.nfr", replay.snapshots[1]))
-    controller, verifier = ReplayController(replay), ReplayVerifier(replay, 8)
-    play(world, controller, TraceGovernor(controller.steps), verifier, first_tick=8, reset_seeds=replay.reset_seeds)
+    verifier = ReplayVerifier(replay, 8)
+    Playback(replay, world, verifier, 8).run(60)
     assert verifier.first_difference is not None
     assert verifier.first_difference.tick == 10
 

@@ -6,22 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from nextframe.controllers.replayed import ReplayController
-from nextframe.runtime.core import Action, FixedClock, ReplayError
-from nextframe.runtime.governor.adaptive import TraceGovernor
-from nextframe.runtime.recording.facade import (
-    RecordedTick,
-    Replay,
-    ReplayVerifier,
-    diff_files,
-    load_snapshot,
-    read_replay,
-)
-from nextframe.runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR
+from nextframe.runtime.core import Action, FixedClock, PlayedTick, ReplayError, Reset
+from nextframe.runtime.recording.diff import diff_files
+from nextframe.runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR, Replay
+from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.reader import load_snapshot, read_replay
 from nextframe.runtime.recording.records import FOOTER, TICKS
+from nextframe.runtime.recording.verify import ReplayVerifier
 from nextframe.tools.lab.recording import golden as replay_golden
 from nextframe.worlds.toy.world import ToyWorld
-from tests.support.replays import framed, handmade, play
+from tests.support.replays import framed, handmade
 
 GOLDEN = sorted(replay_golden.FOLDER.glob("*.nfr"))
 
@@ -40,7 +34,7 @@ def test_a_newer_minor_version_is_read_and_what_is_unknown_ignored(tmp_path: Pat
     assert replay.complete
     assert replay.header.format_version == (1, 9)
     action = Action(frozenset({"handbrake"}), {"steer": 5}, "rain")
-    assert replay.ticks == (RecordedTick(action, 2, 9, "reset:1"),)
+    assert replay.ticks == (PlayedTick(action, 2, 9, (Reset(1),)),)
 
 
 @pytest.mark.parametrize("major", [0, 2, 65_535])
@@ -70,11 +64,8 @@ def played_back(replay: Replay, path: Path, first_tick: int = 0, *, world: ToyWo
     world.reset(replay.header.seed)
     if stored is not None:
         world.restore(load_snapshot(path, stored))
-    controller, verifier = ReplayController(replay), ReplayVerifier(replay, start)
-    play(
-        world, controller, TraceGovernor(controller.steps), verifier,
-        ticks=len(replay.ticks), first_tick=start, reset_seeds=replay.reset_seeds,
-    )  # fmt: skip
+    verifier = ReplayVerifier(replay, start)
+    Playback(replay, world, verifier, start).run(len(replay.ticks))
     return verifier
 
 

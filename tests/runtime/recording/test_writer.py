@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nextframe.runtime.core import Action, ReplayError
+from nextframe.runtime.core import Action, PlayedTick, ReplayError
 from nextframe.runtime.recording import disk as replay_disk
-from nextframe.runtime.recording.facade import ReplayWriter, load_snapshot, read_replay
+from nextframe.runtime.recording.reader import load_snapshot, read_replay
 from nextframe.runtime.recording.records import PREAMBLE, STOPPED, records
 from nextframe.runtime.recording.snapshots import snapshot_to_bytes, state_differences
+from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.paths import ROOT
 from tests.support.replays import HEAD, a_state, record, record_a_session, some_ticks
@@ -138,7 +139,7 @@ def test_a_recording_may_begin_in_the_middle_of_a_session(tmp_path: Path) -> Non
     writer = ReplayWriter(
         tmp_path / "a.nfr", replace(HEAD, actions=world.info.actions), initial_snapshot=world.snapshot()
     )
-    writer.record_tick(500, Action(axes={"steer": 5}), 2, None, None)
+    writer.record_tick(500, PlayedTick(Action(axes={"steer": 5}), 2))
     writer.close()
     replay = read_replay(tmp_path / "a.nfr")
     assert replay.start_before(0) == (0, replay.snapshots[0])
@@ -288,15 +289,15 @@ import sys
 import time
 from dataclasses import replace
 from fractions import Fraction
-from nextframe.runtime.core import Action
-from nextframe.runtime.recording.facade import ReplayWriter
+from nextframe.runtime.core import Action, PlayedTick
+from nextframe.runtime.recording.writer import ReplayWriter
 from tests.support.replays import HEAD, a_state
 writer = ReplayWriter(sys.argv[1], replace(HEAD, tick_hz=Fraction({RATE_HZ})), take_snapshot=lambda: a_state(tick + 1),
                       snapshot_every_ticks=50)
 start = time.monotonic()
 for tick in range(100_000_000):
     time.sleep(max(0, start + tick / {RATE_HZ} - time.monotonic()))
-    writer.record_tick(tick, Action(axes={{"steer": tick % 127 + 1}}), 1, None, None)
+    writer.record_tick(tick, PlayedTick(Action(axes={{"steer": tick % 127 + 1}}), 1))
     print(tick, flush=True)
 """
 

@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 
 from nextframe.runtime.core import Action, FixedClock, ReplayError, TickPlan, TickResult
-from nextframe.runtime.recording.facade import Replay, ReplayWriter, read_replay
+from nextframe.runtime.recording.format import Replay
+from nextframe.runtime.recording.playback import restore, span_of
+from nextframe.runtime.recording.reader import read_replay
+from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.runtime.session import whatif
-from nextframe.runtime.session.playback import PlaybackOptions, open_recorded, play_back, restore, span_of
-from nextframe.runtime.session.whatif import TwoSides, psnr_db
+from nextframe.runtime.session.playback import PlaybackOptions, open_recorded, play_back
+from nextframe.runtime.session.whatif import TwoSides, WhatIf, psnr_db
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.paths import ROOT
 from tests.support.replays import a_state, record_a_session
@@ -68,7 +71,7 @@ def test_a_stretch_with_a_wrong_checksum_in_it_is_named_and_one_before_it_is_not
 def test_ticks_that_it_does_not_hold_are_refused(folder: Path, first: Any, last: Any) -> None:
     replay = record_a_session(folder / "a.nfr")
     with pytest.raises(ReplayError, match="the recording holds ticks 0 to 59"):
-        span_of(replay, PlaybackOptions(folder / "a.nfr", from_tick=first, to_tick=last))
+        span_of(replay, folder / "a.nfr", first, last)
 
 
 def test_a_recording_that_began_in_the_middle_plays_back_from_its_own_beginning(folder: Path) -> None:
@@ -167,8 +170,8 @@ def two_sides(path: Path, replay: Replay, right: ToyWorld, **ticks: int) -> TwoS
     left = ToyWorld(FixedClock())
     for world in (left, right):
         world.reset(7)
-    options = PlaybackOptions(path, **ticks)  # type: ignore[arg-type]
-    return TwoSides(options, replay, span_of(replay, options), left, right)
+    asked = WhatIf(path, None, Path("unused.mp4"), Path("unused.json"))
+    return TwoSides(asked, replay, span_of(replay, path, **ticks), left, right)
 
 
 def test_other_weights_are_compared_from_the_same_actions(folder: Path) -> None:
@@ -248,13 +251,13 @@ def test_a_network_seeks_to_a_snapshot_bit_for_bit(folder: Path) -> None:
     path = folder / "a.nfr"
     across_two_processes(folder, "circuit", 21)
     replay = read_replay(path)
-    opened = open_recorded(replay.header, None, FixedClock())
+    opened = open_recorded(replay.header, None)
     writer = ReplayWriter(
         path, replay.header, overwrite=True, live=False, take_snapshot=opened.world.snapshot, snapshot_every_ticks=8
     )
     for n, tick in enumerate(replay.ticks):
         opened.world.advance(tick.action, TickPlan(tick.steps_applied, 2**62)).commit()
-        writer.record_tick(n, tick.action, tick.steps_applied, opened.world.checksum(), tick.event)
+        writer.record_tick(n, replace(tick, checksum=opened.world.checksum()))
     writer.close()
     assert [stored.tick for stored in read_replay(path).snapshots] == [8, 16]
     for first in (8, 19):

@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from nextframe.controllers.bindings import COMMANDS, load_bindings
-from nextframe.runtime.core import Action, ReplayError
+from nextframe.runtime.core import Action, PlayedTick, ReplayError
 from nextframe.runtime.display.painter import HudPainter
-from nextframe.runtime.recording.facade import RecordedTick, Replay, read_replay
+from nextframe.runtime.recording.format import Replay
+from nextframe.runtime.recording.reader import read_replay
 from nextframe.runtime.session.playback import PlaybackOptions, play_back
 from nextframe.runtime.session.registry import find_world
 from nextframe.runtime.session.window.latency import WindowLatency
@@ -76,7 +77,7 @@ def recorded(path: Path) -> Replay:
     return read_replay(path, recover=True)
 
 
-def ticks_in(path: Path) -> tuple[RecordedTick, ...]:
+def ticks_in(path: Path) -> tuple[PlayedTick, ...]:
     """What has reached the disk; nothing while the other process has still to write the recording's beginning."""
     if not path.is_file():
         return ()
@@ -88,7 +89,7 @@ def ticks_in(path: Path) -> tuple[RecordedTick, ...]:
         raise
 
 
-def ticks_of(playing: Player) -> tuple[RecordedTick, ...]:
+def ticks_of(playing: Player) -> tuple[PlayedTick, ...]:
     return ticks_in(playing.folder / "a.nfr")
 
 
@@ -222,7 +223,7 @@ def test_a_recording_begun_in_the_middle_starts_after_the_tick_at_hand_and_stops
     for tick, order in enumerate(["", "start", "", "", "close", ""]):
         if order == "start":
             recorder.start_after_this_tick(lambda: made_after.append(len(heard)) or file)  # type: ignore[func-returns-value]
-        recorder.record_tick(tick, Action(), tick, None, None)
+        recorder.record_tick(tick, PlayedTick(Action(), tick))
         if order == "close":
             recorder.close()
     assert made_after == [2], "on the ticking thread, once that tick is whole"
@@ -234,7 +235,7 @@ def test_a_recording_begun_in_the_middle_starts_after_the_tick_at_hand_and_stops
 def test_a_recorder_started_with_the_session_misses_no_tick() -> None:
     recorder, file = SwitchedRecorder(lambda action: None), ListRecorder()
     recorder.start(file)
-    recorder.record_tick(0, Action(), 2, None, None)
+    recorder.record_tick(0, PlayedTick(Action(), 2))
     assert len(file.actions) == 1
 
 

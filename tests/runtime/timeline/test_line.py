@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nextframe.runtime.core import Action, FixedClock, Frame, TickPlan, TickResult, World
+from nextframe.runtime.core import Action, FixedClock, Frame, PlayedTick, Reset, TickPlan, TickResult, World
 from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Loop
@@ -21,7 +21,6 @@ from nextframe.runtime.tick.controls import SessionControls
 from nextframe.runtime.timeline.branches import BranchError, Branches, ab_frames, joined
 from nextframe.runtime.timeline.line import (
     AGE_PER_GAP,
-    PlayedTick,
     RewindPlan,
     Timeline,
     TimelineError,
@@ -56,7 +55,7 @@ class Session:
     def play(self, ticks: int, actions: Callable[[int], Action] = action_of) -> Session:
         for tick in range(self.timeline.tick, self.timeline.tick + ticks):
             action, steps = actions(tick), self.world.info.ladder[tick % 2]
-            event = f"reset:{tick}" if action.reset else None
+            events = (Reset(tick),) if action.reset else ()
             if action.reset:
                 self.world.reset(tick)
             result = self.world.advance(action, TickPlan(steps, 0))
@@ -64,7 +63,7 @@ class Session:
             result.commit()
             self.checksums[tick + 1] = self.world.checksum()
             checksum = self.checksums[tick + 1] if tick % 20 == 0 else None
-            self.recorder.record_tick(tick, action, result.steps_applied, checksum, event)
+            self.recorder.record_tick(tick, PlayedTick(action, result.steps_applied, checksum, events))
         return self
 
 
@@ -144,6 +143,8 @@ def test_a_loop_fills_a_timeline_through_its_recorder() -> None:
     world, timeline, controls = ToyWorld(), Timeline(), SessionControls()
 
     class Script:
+        last_input_ns = None
+
         def poll(self, tick: int) -> Action:
             if tick == 13:
                 controls.request_reset(5)
@@ -172,7 +173,7 @@ def test_a_loop_fills_a_timeline_through_its_recorder() -> None:
 def test_a_tick_that_nobody_noted_is_noticed_at_once() -> None:
     session = toy_session(5)
     with pytest.raises(TimelineError, match="expected tick 5 next, got 6"):
-        session.timeline.note(6, Action(), 1)
+        session.timeline.note(6, PlayedTick(Action(), 1))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_tick_that_nobody_noted_is_noticed_at_once() -> None:
         lambda inputs: inputs[:3] + inputs[4:],
         lambda inputs: [*inputs[:3], replace(inputs[3], action=Action()), *inputs[4:]],
         lambda inputs: [*inputs[:3], replace(inputs[3], steps_applied=4), *inputs[4:]],
-        lambda inputs: [*inputs[:3], replace(inputs[3], event="reset:9"), *inputs[4:]],
+        lambda inputs: [*inputs[:3], replace(inputs[3], events=(Reset(9),)), *inputs[4:]],
     ],
     ids=["an input is missing", "another input", "another rung", "a reset that never was"],
 )
@@ -218,7 +219,8 @@ def test_ticks_out_of_reach_are_an_error_that_names_the_reach(tick: int) -> None
 
 
 def test_a_timeline_must_begin_before_it_is_used() -> None:
-    for use in (lambda: Timeline().note(0, Action(), 1), lambda: Timeline().tick, lambda: Timeline().rewind_to(0)):
+    played = PlayedTick(Action(), 1)
+    for use in (lambda: Timeline().note(0, played), lambda: Timeline().tick, lambda: Timeline().rewind_to(0)):
         with pytest.raises(TimelineError, match="call begin"):
             use()
 
@@ -245,7 +247,7 @@ def test_ten_thousand_ticks_stay_within_the_budget_and_reach_far() -> None:
         world.advance(action, TickPlan(1, 0)).commit()
         snapshot = world.snapshot() if timeline.wants_snapshot(tick) else None
         for one in (timeline, unthinned):
-            one.note(tick, action, 1, snapshot=snapshot)
+            one.note(tick, PlayedTick(action, 1), snapshot)
             assert one.bytes <= budget
         if tick % 97 == 0:
             checksums[tick + 1] = world.checksum()
@@ -286,7 +288,7 @@ def test_the_stated_bytes_are_no_less_than_what_is_held() -> None:
         recorder = TimelineRecorder(timeline, world)
         for tick in range(400):
             world.advance(action_of(tick), TickPlan(1, 0)).commit()
-            recorder.record_tick(tick, action_of(tick), 1, 12345678 + tick, None)
+            recorder.record_tick(tick, PlayedTick(action_of(tick), 1, 12345678 + tick))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -488,7 +490,7 @@ def tried_again(session: Session, back: int, ticks: int) -> Branches:
     branches.split(landing.tick, session.world.snapshot(), landing.future)
     session.play(ticks, lambda tick: Action(axes={"steer": -127}))
     for at, played in enumerate(session.timeline.inputs_from(landing.tick), start=landing.tick):
-        branches.note(at, played.action, played.steps_applied, event=played.event, checksum=played.checksum)
+        branches.note(at, played)
     return branches
 
 
@@ -562,12 +564,12 @@ def test_branch_b_takes_every_tick_and_no_hole() -> None:
     branches = Branches(max_ticks=2)
     branches.split(10, {}, [PlayedTick(Action(), 1)] * 5)
     assert len(branches.a.played) == 2
-    branches.note(10, Action(), 1)
+    branches.note(10, PlayedTick(Action(), 1))
     with pytest.raises(BranchError, match="expected tick 11 next, got 12"):
-        branches.note(12, Action(), 1)
-    branches.note(11, Action(), 1)
+        branches.note(12, PlayedTick(Action(), 1))
+    branches.note(11, PlayedTick(Action(), 1))
     assert branches.full
-    branches.note(12, Action(), 1)
+    branches.note(12, PlayedTick(Action(), 1))
     assert len(branches.b.played) == 2
 
 
@@ -575,7 +577,7 @@ def test_branch_b_can_be_rewound_to_its_beginning_and_no_further() -> None:
     branches = Branches()
     branches.split(10, {}, ())
     for tick in (10, 11, 12):
-        branches.note(tick, Action(), 1)
+        branches.note(tick, PlayedTick(Action(), 1))
     assert branches.rewind(11)
     assert len(branches.b.played) == 1
     assert not branches.rewind(9)

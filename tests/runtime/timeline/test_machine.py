@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nextframe.runtime.core import Action, ManualClock
+from nextframe.runtime.core import Action, ManualClock, PlayedTick
 from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Loop
 from nextframe.runtime.timeline.machine import TimeMachine, TimeSettings, half_size
@@ -21,11 +20,13 @@ RIGHT, LEFT = (Action(axes={"throttle": 127, "steer": steer}) for steer in (90, 
 class Sums:
     """A recorder that keeps tick and checksum."""
 
-    def __init__(self) -> None:
-        self.sums: list[tuple[int, int]] = []
+    problem = ""
 
-    def record_tick(self, tick: int, *rest: Any) -> None:
-        self.sums.append((tick, rest[2]))
+    def __init__(self) -> None:
+        self.sums: list[tuple[int, int | None]] = []
+
+    def record_tick(self, tick: int, played: PlayedTick) -> None:
+        self.sums.append((tick, played.checksum))
 
     def close(self) -> None:
         pass

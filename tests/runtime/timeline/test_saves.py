@@ -74,7 +74,7 @@ def driven(world: World, ticks: int = 5) -> World:
 
 
 def saved(world: World, ticks: int = 5) -> SavedState:
-    return saved_state(driven(world, ticks), tick=ticks, seed=3, prompt="day", governor={"rung": 4, "costs": [1.5]})
+    return saved_state(driven(world, ticks), tick=ticks, seed=3, governor={"rung": 4, "costs": [1.5]})
 
 
 def with_digest(data: bytes) -> bytes:
@@ -405,4 +405,4 @@ def test_half_a_tick_cannot_be_saved() -> None:
     world = ToyWorld()
     world.advance(DRIVE, TickPlan(1, 0))
     with pytest.raises(AssertionError):
-        saved_state(world, tick=0, seed=0, prompt="day")
+        saved_state(world, tick=0, seed=0)

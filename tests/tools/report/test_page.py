@@ -15,11 +15,11 @@ import pytest
 
 from nextframe.runtime.core import NextframeError
 from nextframe.runtime.governor.adaptive import AdaptiveGovernor
-from nextframe.runtime.loop import TickRecord
 from nextframe.runtime.observe.causes import MissLog
 from nextframe.runtime.observe.metrics import DEFINITIONS
 from nextframe.runtime.observe.report import build_report
 from nextframe.runtime.observe.telemetry import Telemetry
+from nextframe.runtime.tick.record import TickRecord
 from nextframe.tools.lab.pictures.page import browser_path
 from nextframe.tools.pages.svg import round_ticks
 from nextframe.tools.pages.words import byte_size, percent, shown

@@ -14,18 +14,28 @@ import torch
 
 from nextframe.model.generator.guards import FiniteCheck, is_out_of_memory, lack_of_room
 from nextframe.runtime.ahead.world import AheadWorld
-from nextframe.runtime.core import Action, ConfigError, FixedClock, Frame, ReplayError, TickPlan, always_open
+from nextframe.runtime.core import (
+    Action,
+    ClockGap,
+    ConfigError,
+    DriftAction,
+    FixedClock,
+    Frame,
+    Mishaps,
+    PlayedTick,
+    ReplayError,
+    Reset,
+    TickPlan,
+    always_open,
+)
 from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Loop, period_ns
 from nextframe.runtime.recording.compare import belongs_to, differences, leaves
-from nextframe.runtime.recording.facade import (
-    Replay,
-    ReplayVerifier,
-    ReplayWriter,
-    header_for,
-    load_snapshot,
-    read_replay,
-)
+from nextframe.runtime.recording.format import Replay, header_for
+from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.reader import load_snapshot, read_replay
+from nextframe.runtime.recording.verify import ReplayVerifier
+from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.runtime.session.choices import SessionOptions
 from nextframe.runtime.session.headless import run_session
 from nextframe.runtime.session.parts.guards import (
@@ -35,11 +45,11 @@ from nextframe.runtime.session.parts.guards import (
     TooManyDiscardedError,
     summary,
 )
-from nextframe.runtime.session.playback import PlaybackOptions, play_back, playing
+from nextframe.runtime.session.playback import PlaybackOptions, play_back
 from nextframe.runtime.session.startup import StartUp, open_world
 from nextframe.runtime.tick.controls import SessionControls
-from nextframe.runtime.tick.mishaps import Mishaps, forced_by, mishaps_in, mishaps_of, plan_again
-from nextframe.runtime.timeline.line import PlayedTick, play_again
+from nextframe.runtime.tick.events import events_from_text, events_to_text, gathered
+from nextframe.runtime.timeline.line import play_again
 from nextframe.runtime.timeline.synctest import synctest
 from nextframe.worlds.neural.tick import OutOfRoomError
 from nextframe.worlds.neural.world import NeuralWorld
@@ -68,9 +78,9 @@ def action_of(tick: int) -> Action:
 
 def step(world: Any, tick: int, steps: int = 2, mishaps: Mishaps | None = None) -> tuple[Frame, int, Mishaps]:
     """One tick, committed: its frame, the steps applied, what happened."""
-    result = world.advance(action_of(tick), plan_again(steps, mishaps or Mishaps(), reason="test"))
+    result = world.advance(action_of(tick), TickPlan(steps, 0, mishaps=mishaps or Mishaps()))
     result.commit()
-    return result.frames[0].copy(), result.steps_applied, mishaps_of(result)
+    return result.frames[0].copy(), result.steps_applied, result.mishaps()
 
 
 class Moving:
@@ -145,9 +155,7 @@ def played_back(replay: Replay, path: Path, start: int = 0) -> ReplayVerifier:
         _, snapshot = replay.start_before(start)
         assert snapshot is not None
         world.restore(load_snapshot(path, snapshot))
-    loop = playing(replay, world, FixedClock(), sinks=[], recorder=verifier)
-    loop.tick = start
-    loop.run(len(replay.ticks) - start)
+    Playback(replay, world, verifier, start).run(len(replay.ticks))
     return verifier
 
 
@@ -239,7 +247,7 @@ def test_ticks_begun_ahead_are_discarded_like_others() -> None:
         result.commit()
         frame, _, mishaps = step(serial, tick)
         np.testing.assert_array_equal(result.frames[0], frame)
-        assert mishaps_of(result) == mishaps
+        assert result.mishaps() == mishaps
         assert ahead.checksum() == serial.checksum()
         ahead.prepare(clock.now_ns() + 1_000_000)
     assert ahead.guess().outcome == "hit"
@@ -275,7 +283,7 @@ def test_nothing_is_done_about_drift_after_a_discarded_tick() -> None:
 def test_a_healthy_world_plays_back_a_session_with_discarded_ticks(tmp_path: Path, start: int) -> None:
     path = tmp_path / "a.nfr"
     replay = recorded(poison(world_at(), [0, 6, 10, 11, 25]), path)
-    assert sum("discarded" in (tick.event or "") for tick in replay.ticks) == 5
+    assert sum(tick.mishaps.discarded for tick in replay.ticks) == 5
     verifier = played_back(replay, path, start)
     assert verifier.verified
     assert verifier.checksums_compared == 40 - start
@@ -283,13 +291,13 @@ def test_a_healthy_world_plays_back_a_session_with_discarded_ticks(tmp_path: Pat
 
 def test_a_reset_and_a_discard_of_the_same_tick_play_back(tmp_path: Path) -> None:
     replay = recorded(poison(world_at(), [0]), tmp_path / "a.nfr", resets=(15,))
-    assert replay.ticks[15].event == "reset:3,discarded"
+    assert replay.ticks[15].events == (Reset(3), Mishaps(discarded=True))
     assert played_back(replay, tmp_path / "a.nfr").verified
 
 
 def test_negative_control_a_playback_that_is_not_told_differs_at_that_tick(tmp_path: Path) -> None:
     replay = recorded(poison(world_at(), [6]), tmp_path / "a.nfr")
-    untold = replace(replay, ticks=[replace(tick, event=None) for tick in replay.ticks])
+    untold = replace(replay, ticks=[replace(tick, events=()) for tick in replay.ticks])
     found = played_back(untold, tmp_path / "a.nfr").first_difference
     assert found is not None
     assert (found.tick, found.what) == (6, "checksum")
@@ -301,7 +309,7 @@ def test_a_rewind_plays_a_discarded_tick_again_as_it_was() -> None:
     frame, steps, mishaps = step(world, 4)
     after = world.checksum()
     world.restore(before)
-    again = play_again(world, PlayedTick(action_of(4), steps, mishaps.event, after), 4)
+    again = play_again(world, PlayedTick(action_of(4), steps, after, gathered(mishaps)), 4)
     np.testing.assert_array_equal(again[0], frame)
 
 
@@ -313,7 +321,7 @@ def test_synctest_agrees_over_discarded_ticks_that_come_back_or_do_not(only_once
 
 
 def test_negative_control_synctest_sees_a_discarded_tick_that_is_not_forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nextframe.runtime.timeline.synctest.mishaps_of", lambda result: Mishaps())
+    monkeypatch.setattr(PlayedTick, "mishaps", Mishaps())
     world = poison(world_at(), [5], only_once=True)
     found = synctest(world, action_of, depth=4, ticks=20, plans=lambda tick: TickPlan(2, deadline_ns=0), seed=SEED)
     assert found.mismatch is not None
@@ -490,7 +498,7 @@ def test_a_tick_begun_ahead_without_room_is_shown_on_the_lowest_rung() -> None:
     ahead.prepare(clock.now_ns() + 1)  # ends, although on this clock there is always time for one step more
     result = ahead.advance(Action(), TickPlan(4, deadline_ns=0))
     result.commit()
-    assert (result.steps_applied, mishaps_of(result)) == (1, Mishaps(out_of_memory=True))
+    assert (result.steps_applied, result.mishaps()) == (1, Mishaps(out_of_memory=True))
     assert ahead.guess().outcome == "hit"
 
 
@@ -506,7 +514,7 @@ def test_a_healthy_world_plays_back_a_session_that_ran_out_of_room_again_and_aga
     NoRoom(world, lacks)
     path = tmp_path / "a.nfr"
     replay = recorded(world, path, resets=(35,))
-    events = [mishaps_in(tick.event) for tick in replay.ticks]
+    events = [tick.mishaps for tick in replay.ticks]
     assert sum(one.out_of_memory for one in events) > 3
     assert any(one.window for one in events)
     assert sum(one.discarded for one in events) == 2
@@ -588,25 +596,27 @@ def test_the_tensors_of_failed_work_are_free_before_it_is_tried_again() -> None:
     [Mishaps(), Mishaps(True), Mishaps(False, True), Mishaps(True, True, 12, 3), Mishaps(commit_window=1)],
 )
 def test_an_event_says_all_of_it_among_other_events(mishaps: Mishaps) -> None:
-    parts = ["reset:7", *([mishaps.event] if mishaps.event else []), "clock_gap", "drift:log"]
-    assert mishaps_in(",".join(parts)) == mishaps
-    assert forced_by(plan_again(2, mishaps, reason="again")) == mishaps
+    played = PlayedTick(Action(), 2, events=gathered(Reset(7), mishaps, ClockGap(), DriftAction("log")))
+    assert events_from_text(events_to_text(played.events)) == played.events
+    assert played.plan(reason="again").mishaps == mishaps
 
 
 @pytest.mark.parametrize(
     "text", ["window:", "window:0", "window:-3", "commit_window:x", "window:99999999999", "window:³"]
 )
 def test_a_damaged_event_is_refused_with_one_clear_line(text: str) -> None:
+    events = events_from_text(text)
+    assert events_to_text(events) == text
     with pytest.raises(ReplayError, match="recorded event"):
-        mishaps_in(text)
+        PlayedTick(Action(), 2, events=events).plan(reason="again")
 
 
 def test_a_world_without_guards_has_no_mishaps_and_minds_no_forced_ones() -> None:
     world = ToyWorld()
     world.reset(0)
-    result = world.advance(Action(), plan_again(world.info.ladder[0], Mishaps(discarded=True), reason="again"))
+    result = world.advance(Action(), TickPlan(world.info.ladder[0], 0, mishaps=Mishaps(discarded=True)))
     result.commit()
-    assert mishaps_of(result) == Mishaps()
+    assert result.mishaps() == Mishaps()
 
 
 # --- whole sessions ---------------------------------------------------------------------------------------------------

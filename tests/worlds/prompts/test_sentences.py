@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from nextframe.runtime.cli.app import run_command
 from nextframe.runtime.core import ConfigError, NextframeError
-from nextframe.runtime.recording.facade import read_replay
+from nextframe.runtime.recording.reader import read_replay
 from nextframe.runtime.session.registry import find_world
 from nextframe.runtime.session.startup import checked_prompt
 from nextframe.tools.lab.prompts.phrasings import load_phrasings

@@ -13,13 +13,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from ....runtime.ahead.counts import GuessCounts
 from ....runtime.ahead.world import AheadWorld
 from ....runtime.core import Action, Clock, World
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor
 from ....runtime.governor.cost import CostModel, sample_of
-from ....runtime.loop import Governor, Loop, TickRecord, period_ns
-from ....runtime.tick.guess import GuessCounts
+from ....runtime.loop import Governor, Loop, period_ns
+from ....runtime.tick.record import TickRecord
 from ....worlds.neural.world import NeuralWorld
 from .inputs import TimedPlayer
 

@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from ....controllers.scripted import Script, ScriptedController, load_script
 from ....runtime.core import Controller, MonotonicClock
 from ....runtime.governor.adaptive import FixedGovernor
-from ....runtime.loop import Governor, TickRecord, period_ns
+from ....runtime.loop import Governor, period_ns
 from ....runtime.observe import metrics
 from ....runtime.session.choices import script_path
 from ....runtime.session.startup import OpenWorld, StartUp, check_folder, open_world
 from ....runtime.tick.probe import HostProbe
+from ....runtime.tick.record import TickRecord
 from .antagonist import Antagonist
 from .measure import LEAST_TICKS, Row, Verdict, adaptive, play, summary
 from .shaped import Progress

@@ -17,10 +17,11 @@ from ....controllers.bots import IdleController
 from ....runtime.core import Clock, Controller, World
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import AdaptiveGovernor
-from ....runtime.loop import Governor, Loop, TickRecord
+from ....runtime.loop import Governor, Loop
 from ....runtime.observe import metrics
 from ....runtime.tick.heap import settled_heap
 from ....runtime.tick.probe import HostProbe
+from ....runtime.tick.record import TickRecord
 
 MAX_MISS_RATE = 0.005
 MAX_MISS_RUN = 2

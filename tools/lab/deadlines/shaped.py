@@ -16,7 +16,8 @@ import numpy as np
 from ....runtime.core import Clock, ManualClock, MonotonicClock
 from ....runtime.governor.adaptive import FixedGovernor
 from ....runtime.load.world import LoadedWorld, burner, parse_load
-from ....runtime.loop import Governor, TickRecord
+from ....runtime.loop import Governor
+from ....runtime.tick.record import TickRecord
 from ....worlds.toy.world import ToyWorld
 from .measure import Row, adaptive, keeps_deadlines, play, spiral_ms, summary
 

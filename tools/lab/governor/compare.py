@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ....runtime.core import NextframeError
-from ....runtime.loop import TickRecord
 from ....runtime.observe.metrics import most_misses_in, switches_per_100, worst_miss_run
+from ....runtime.tick.record import TickRecord
 from .plot import draw
 from .policies import ORACLE, OURS, POLICIES
 from .simulate import simulate

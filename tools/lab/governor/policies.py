@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from ....runtime.core import ManualClock, TickPlan, always_open
 from ....runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor
-from ....runtime.loop import Governor, TickRecord
+from ....runtime.loop import Governor
+from ....runtime.tick.record import TickRecord
 from .simulate import MakeGovernor, to_ns
 from .traces import CostTrace
 

@@ -22,8 +22,9 @@ from ....runtime.core import MonotonicClock, NextframeError
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
 from ....runtime.governor.cost import sample_of
-from ....runtime.loop import Loop, TickRecord, period_ns
+from ....runtime.loop import Loop, period_ns
 from ....runtime.session.startup import StartUp, check_folder, open_world
+from ....runtime.tick.record import TickRecord
 from .traces import CostTrace, save_trace
 
 BURN = "while True: pass"

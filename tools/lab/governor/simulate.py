@@ -14,7 +14,8 @@ import numpy as np
 
 from ....runtime.core import IDLE, Action, ActionSpace, Frame, ManualClock, Snapshot, StatePart, TickPlan, TickResult
 from ....runtime.core import WorldInfo as Info
-from ....runtime.loop import Governor, Loop, TickRecord
+from ....runtime.loop import Governor, Loop
+from ....runtime.tick.record import TickRecord
 from .traces import CostTrace
 
 MakeGovernor: TypeAlias = Callable[[CostTrace, ManualClock], Governor]
@@ -32,6 +33,7 @@ class TraceWorld:
         self._frame: Frame = np.zeros((1, 1, 3), np.uint8)
         rate_hz = Fraction(1000) / Fraction(trace.deadline_ms)
         self.info = Info(trace.world, 1, 1, rate_hz, trace.ladder, ActionSpace(), "", "")
+        self.prompt = ""
 
     def advance(self, action: Action, plan: TickPlan) -> TickResult:
         tick, trace = self._tick, self._trace
@@ -77,6 +79,8 @@ class TraceWorld:
 
 
 class _Idle:
+    last_input_ns = None
+
     def poll(self, tick: int) -> Action:
         return IDLE
 

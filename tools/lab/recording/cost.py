@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ....controllers.bots import WanderBot
-from ....runtime.core import FixedClock, TickPlan, World
-from ....runtime.recording.facade import ReplayWriter, header_for, load_snapshot, read_replay
+from ....runtime.core import FixedClock, PlayedTick, TickPlan, World
+from ....runtime.recording.format import header_for
+from ....runtime.recording.reader import load_snapshot, read_replay
 from ....runtime.recording.snapshots import snapshot_payloads
+from ....runtime.recording.writer import ReplayWriter
 from ....runtime.session.registry import find_world
 from ....runtime.session.startup import StartUp, open_world
 
@@ -50,7 +52,7 @@ def tick_cost(world: World, folder: Path, ticks: int) -> dict[str, Any]:
     writer = ReplayWriter(folder / "ticks.nfr", header)
     for tick, action in enumerate(actions):
         checksum = tick * 99_991 % 2**32 if tick % 20 == 0 else None
-        timed(lambda a=action, t=tick, c=checksum: writer.record_tick(t, a, 4, c, None), durations_ns)  # type: ignore[misc]
+        timed(lambda a=action, t=tick, c=checksum: writer.record_tick(t, PlayedTick(a, 4, c)), durations_ns)  # type: ignore[misc]
     writer.close()
     size_bytes = (folder / "ticks.nfr").stat().st_size - (folder / "empty.nfr").stat().st_size
     before_ns = time.perf_counter_ns()
@@ -76,7 +78,7 @@ def snapshot_cost(world: World, folder: Path) -> dict[str, Any]:
         world.advance(action, TickPlan(world.info.ladder[-1], 2**62)).commit()
         state = timed(world.snapshot, take_ns)
         timed(lambda s=state: snapshot_payloads(0, s), pack_ns)  # type: ignore[misc]
-        writer.record_tick(tick, action, world.info.ladder[-1], None, None)
+        writer.record_tick(tick, PlayedTick(action, world.info.ladder[-1]))
     writer.close()
     found = read_replay(folder / "snapshots.nfr").snapshots
     for stored in found:

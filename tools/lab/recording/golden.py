@@ -11,9 +11,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ....runtime.core import Action, FixedClock, TickPlan
-from ....runtime.recording.facade import ReplayWriter, header_for
-from ....runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR
+from ....runtime.core import Action, ClockGap, FixedClock, PlayedTick, Reset, TickPlan
+from ....runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR, header_for
+from ....runtime.recording.writer import ReplayWriter
+from ....runtime.tick.events import gathered
 from ....worlds.toy.world import ToyWorld
 
 FOLDER = Path(__file__).resolve().parents[3] / "tests" / "golden"
@@ -67,9 +68,9 @@ def record_session(path: Path, *, first_tick: int = 0) -> None:
         result = world.advance(action, TickPlan(golden_steps(tick), 2**62))
         result.commit()
         checksum = world.checksum() if tick % CHECKSUM_EVERY == 0 else None
-        event = f"reset:{RESET_SEED}" if action.reset else "clock_gap" if tick == 44 else None
+        events = gathered(Reset(RESET_SEED) if action.reset else ClockGap() if tick == 44 else None)
         if writer is not None:
-            writer.record_tick(tick, action, result.steps_applied, checksum, event)
+            writer.record_tick(tick, PlayedTick(action, result.steps_applied, checksum, events))
     assert writer is not None, f"expected a first tick below {TICKS}, got {first_tick}"
     writer.close()
 

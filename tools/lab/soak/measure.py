@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from ....runtime.core import Action, Clock, Controller, TickPlan, TickResult, Wo
 from ....runtime.core import Frame as Picture
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
-from ....runtime.loop import Loop, Observer, TickRecord, period_ns
+from ....runtime.loop import Loop, Observer, period_ns
 from ....runtime.tick.forwarding import ForwardingWorld
+from ....runtime.tick.record import TickRecord
 from ....worlds.evaluation.measures import edge_energy
 from ....worlds.neural.world import NeuralWorld
 
@@ -76,7 +77,7 @@ class TimedWorld(ForwardingWorld):
             result.commit()
             self.tick_ns = advanced_ns + time.perf_counter_ns() - commit_ns
 
-        return TickResult(result.frames, result.steps_applied, result.stage_ns, result.step_ns, commit)
+        return replace(result, commit=commit)
 
 
 class LatentSigns:

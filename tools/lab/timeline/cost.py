@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ....runtime.core import Action, NextframeError, TickPlan, World
+from ....runtime.core import Action, NextframeError, PlayedTick, TickPlan, World
 from ....runtime.recording.plain import held_bytes
 from ....runtime.session.registry import find_world, load_world
 from ....runtime.timeline.line import Timeline, TimelineRecorder
@@ -62,7 +62,7 @@ def measure(world: World, repeats: int) -> dict[str, Any]:
         started_ns = time.monotonic_ns()
         world.advance(action, TickPlan(rung, 0)).commit()
         tick_ms.append((time.monotonic_ns() - started_ns) / 1e6)
-        recorder.record_tick(tick, action, rung, None, None)
+        recorder.record_tick(tick, PlayedTick(action, rung))
     snapshot = world.snapshot()
     figures = {
         "tick": tick_ms,
@@ -90,7 +90,7 @@ def measure(world: World, repeats: int) -> dict[str, Any]:
 
 
 def disk_figures(world: World, repeats: int) -> dict[str, list[float]]:
-    state = saved_state(world, tick=PLAYED_TICKS, seed=1, prompt=world.info.default_prompt)
+    state = saved_state(world, tick=PLAYED_TICKS, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         saving = timed(lambda: save_slot(path, "quick", state), repeats)
@@ -103,7 +103,7 @@ def reach_ticks(snapshot: Any, action: Action) -> int:
     timeline = Timeline()
     timeline.begin(0, snapshot)
     for tick in range(MOST_TICKS):
-        timeline.note(tick, action, 1, snapshot=snapshot if timeline.wants_snapshot(tick) else None)
+        timeline.note(tick, PlayedTick(action, 1), snapshot if timeline.wants_snapshot(tick) else None)
         if timeline.tick > 2 * timeline.reach_ticks:
             break
     return timeline.reach_ticks

@@ -24,9 +24,10 @@ from ....controllers.bots import make_bot
 from ....runtime.core import Clock, MonotonicClock, NextframeError
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
-from ....runtime.loop import Loop, NullObserver, Observer, TickRecord, period_ns
+from ....runtime.loop import Loop, NullObserver, Observer, period_ns
 from ....runtime.observe.trace import FLUSH_S, TraceRing, TraceWriter
 from ....runtime.session.startup import StartUp, check_folder, open_world
+from ....runtime.tick.record import TickRecord
 
 GOAL_RATIO = 1.01
 WARMUP_TICKS = 20

@@ -32,7 +32,7 @@ class Sessions:
 
 def sessions_of(paths: Sequence[Path]) -> Sessions:
     """Read the headers; all must be of one world."""
-    from ....runtime.recording.facade import read_replay
+    from ....runtime.recording.reader import read_replay
     from ....runtime.session.startup import check_folder
 
     headers = [read_replay(path).header for path in paths]
@@ -51,38 +51,34 @@ def recording_clips(paths: Sequence[Path], sessions: Sessions, size_px: tuple[in
 
 
 def _played(path: Path, controls: Controls, resize: Resizer) -> Clips:
-    from ....runtime.core import FixedClock
-    from ....runtime.recording.facade import ReplayVerifier, check_fits, read_replay
-    from ....runtime.session.playback import PlaybackOptions, check_steps, go_to_start, open_recorded, playing, span_of
+    from ....runtime.recording.playback import Playback, check_steps, go_to_start, span_of
+    from ....runtime.recording.reader import read_replay
+    from ....runtime.recording.verify import ReplayVerifier, check_fits
+    from ....runtime.session.playback import open_recorded
 
-    replay, clock = read_replay(path), FixedClock()
-    span = span_of(replay, PlaybackOptions(path))
-    opened = open_recorded(replay.header, None, clock)
+    replay = read_replay(path)
+    span = span_of(replay, path)
+    opened = open_recorded(replay.header, None)
     try:
         check_fits(replay, opened.info)
         check_steps(replay, path)
         go_to_start(opened.world, replay, span, path)
         frames: list[Frame] = []
-        said: list[str] = []
-
-        def keep(frame: Frame) -> None:
-            frames.append(resize(frame))
-            said.append(str(getattr(opened.world, "prompt", "")))  # in force before this tick
-
+        prompts: list[str] = []
         verifier = ReplayVerifier(replay, span.start, span.last)
-        loop = playing(replay, opened.world, clock, sinks=[keep], recorder=verifier)
-        loop.tick = span.start
-        loop.run(span.ticks)
+        playback = Playback(replay, opened.world, verifier, span.start)
+        while playback.tick < span.last:
+            frames += map(resize, playback.advance())
+            prompts.append(opened.world.prompt)
     finally:
         opened.world.close()
     if verifier.first_difference is not None:
         raise NextframeError(f"{path}: the session does not come out as recorded: {verifier.first_difference}")
     if len(frames) != len(replay.ticks):
         raise NextframeError(f"{path}: expected a frame for each of {len(replay.ticks)} ticks, got {len(frames)}")
-    prompts = Prompts(controls.space, opened.found.synonyms)
-    pairs = zip(replay.ticks, said, strict=True)
-    conditions = [prompts.condition(tick.action, before) for tick, before in pairs]
-    resets = [bool(tick.event and "reset" in tick.event) for tick in replay.ticks]
+    told = Prompts(controls.space, opened.found.synonyms)
+    conditions = [told.condition(tick.action, prompt) for tick, prompt in zip(replay.ticks, prompts, strict=True)]
+    resets = [tick.reset_seed is not None for tick in replay.ticks]
     return as_clips(_episodes(frames, conditions, resets))
 
 
@@ -108,9 +104,9 @@ class Prompts:
         if text:
             self._now |= parse_prompt(text, self._space.prompts, self._synonyms).chosen
 
-    def condition(self, action: Action, before: str) -> NDArray[np.float32]:
-        """`before`: the prompt in force before this tick."""
-        self._say(before)
+    def condition(self, action: Action, prompt: str) -> NDArray[np.float32]:
+        """`prompt`: in force in this tick, with what its action asks for."""
+        self._say(prompt)
         self._say(action.prompt)
         values = [action.axis(axis) for axis in self._space.axes]
         values += [float(button in action.buttons) for button in self._space.buttons]

@@ -42,6 +42,10 @@ class TeacherWorld:
     def state(self) -> State:
         return self._state
 
+    @property
+    def prompt(self) -> str:
+        return f"{self._state.weather_target} {self._state.time_target}"
+
     def reset(self, seed: int) -> Frame:
         if not self._origins:
             return self.start_from(self._simulator.reset(seed, weather="clear", time="day"))

@@ -46,6 +46,11 @@ class TeacherWorld:
         """The one session's."""
         return self._states
 
+    @property
+    def prompt(self) -> str:
+        targets = {"weather": self._states.weather_target, "time": self._states.time_target}
+        return " ".join(words[int(targets[name][0])] for name, words in GROUPS.items())
+
     def reset(self, seed: int) -> Frame:
         if not self._origins:
             return self.start_from(self._simulator.reset([seed], weather=0, time=0))
