@@ -118,7 +118,6 @@ TO_MEND: set[tuple[str, str]] = {
 PACKAGE_CIRCLES_TO_MEND: list[set[str]] = [
     {"model.dynamics", "model.memory"},
     {"model.stages", "model.stages.process"},
-    {"runtime.loop", "runtime.tick"},
     {"runtime.session", "runtime.session.parts", "worlds.circuit.evaluation", "worlds.circuit.recipe",
      "worlds.drive.evaluation", "worlds.drive.recipe", "worlds.freedoom", "worlds.freedoom.evaluation",
      "worlds.freedoom.recipe", "worlds.freedoom.teacher"},
