@@ -89,7 +89,7 @@ def test_a_capture_that_misses_an_input_is_noticed(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_restore_that_forgets_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "Generator", ForgetsOnRestore)
+    monkeypatch.setattr(sessions, "RollingGenerator", ForgetsOnRestore)
     with pytest.raises(AssertionError, match="snapshot"):
         checks.a_session_moves_between_host_and_device(torch.device("cpu"))
 

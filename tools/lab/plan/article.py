@@ -10,6 +10,7 @@ step) are read out of those. The layout is theirs: encode on the first device, d
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -99,6 +100,7 @@ def lossless_plan(model: str, sessions: int) -> tuple[Plan, Plan]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     small, large = (fitted_utilisation(case) for case in RATES[:2])
     peak = CHIPS["h100"].bf16_tflops
     print(f"utilisation of {peak:g} TFLOP/s: {small:.4f} fitted on the 1.3B headline, {large:.4f} on the 14B one\n")

@@ -8,7 +8,7 @@ recordings no longer play back. The session is a formula of the tick, so every v
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from ....runtime.core import Action, ClockGap, FixedClock, PlayedTick, Reset, TickPlan
@@ -75,8 +75,14 @@ def record_session(path: Path, *, first_tick: int = 0) -> None:
     writer.close()
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=FOLDER)
+    folder = parser.parse_args().folder
     for suffix in ("", "-middle"):
         stem = f"toy-{FORMAT_MAJOR}.{FORMAT_MINOR}{suffix}"
         record_session(folder / f"{stem}.nfr", first_tick=first_tick(stem))
+
+
+if __name__ == "__main__":
+    main()

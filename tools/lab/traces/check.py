@@ -10,6 +10,7 @@ time and nested or apart but never half over each other, arrows that begin, end 
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import sys
@@ -335,11 +336,10 @@ def _check_names(events: Iterable[Event], slices: Mapping[Track, list[Slice]], c
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments:
-        print("usage: python -m nextframe.tools.lab.traces.check FILE ...", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m nextframe.tools.lab.traces.check", description=__doc__)
+    parser.add_argument("files", nargs="+", metavar="FILE")
     code = 0
-    for name in arguments:
+    for name in parser.parse_args(arguments).files:
         try:
             check = check_file(name)
         except (OSError, UnicodeDecodeError) as error:

@@ -2,7 +2,7 @@
 
 Owns a numpy twin of the engine's movement on a plan of square cells, which answers for any place and speed, as the
 engine itself cannot be asked. How near it is to the engine is measured (`python -m
-nextframe.worlds.freedoom.teacher.twin`). Two of the engine's tics make a tick.
+nextframe.worlds.freedoom.evaluation.twin`). Two of the engine's tics make a tick.
 """
 
 from __future__ import annotations
