@@ -35,7 +35,7 @@ def evaluate_world(found: WorldFolder, out: Path | None, *, quick: bool, full: b
 
 
 def _evaluate(found: WorldFolder, path: Path, pair: Pair | None, *, quick: bool, html: Path | None) -> int:
-    """`pair`: what the full sections measure; it is there before the gates, and nobody hears late what is missing."""
+    """`pair`: what the full sections measure; it is there before the gates, so that what is missing is said early."""
     own = found.kind.gates
     if own is None and pair is None:
         raise NextframeError(f"{found.name} has no gates of its own; ask for --full")

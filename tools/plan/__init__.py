@@ -1,1 +1,1 @@
-"""The planner: which stage layout to rent or build, before anybody does. docs/plan.md tells the whole of it."""
+"""The planner: which stage layout to rent or build, before it is done. See docs/plan.md."""

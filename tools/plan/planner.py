@@ -138,7 +138,7 @@ def candidates(request: Request) -> Iterator[tuple[Plan, int]]:
                 split = {g: balanced(request.profile, mode, g, own_decoder, rows) for g in dict.fromkeys(groups)}
                 layouts = _spread(request, [split[group] for group in groups[:replicas]])
                 if mode == "pipeline" and all(layout.groups == 1 for layout in layouts):
-                    continue  # with a single group there is nobody to fill the stages with
+                    continue  # with a single group there is no other group to fill the stages with
                 if mode == "stream-batch" and all(_is_a_pipeline(request.profile, layout) for layout in layouts):
                     continue
                 if request.goal is Goal.SESSIONS:

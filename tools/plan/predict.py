@@ -160,7 +160,7 @@ def _keeps(request: Request, layout: Layout, outcome: Simulated, frame_hz: float
     ticks_per_s = frame_hz / request.profile.frames_per_latent
     _, _, alone = _work(request, replace(layout, sessions=layout.rows))
     if alone.latents_per_s < ticks_per_s * (1 - SLACK):
-        return 0  # not even with the replica to themselves: filling stages with others makes nobody faster
+        return 0  # not even with the replica to themselves: filling stages with others makes none faster
     by_time = int(outcome.latents_per_s / ticks_per_s + SLACK) * layout.rows
     return max(0, min(by_time, fitting(request.profile, layout)))
 

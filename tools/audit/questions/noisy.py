@@ -26,7 +26,7 @@ MOST_CONTROLS = 4
 TOP_CELLS = 0.05
 """Share of the coarse picture in which a difference is measured: where it is largest."""
 BLINDING_LEVELS = 12.0
-"""A floor above this on the coarse picture, 5 % of white, hides reactions that anybody would see."""
+"""A floor above this on the coarse picture, 5 % of white, hides reactions that are easily seen."""
 
 
 def noisy_test(setup: Setup, options: AuditOptions) -> NextFrame:

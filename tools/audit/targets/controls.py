@@ -99,7 +99,7 @@ def preroll(space: ActionSpace, seed: int) -> list[Action]:
 
 
 def flips(space: ActionSpace) -> Iterator[Action]:
-    """The hardest input for whoever makes frames ahead: everything is turned over on every tick."""
+    """The hardest input for a target that makes frames ahead: everything is turned over on every tick."""
     if not space.names():
         words = [word for group in space.prompts.values() for word in group]
         yield from cycle([Action(prompt=word) for word in words] or [IDLE])

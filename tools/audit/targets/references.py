@@ -133,7 +133,7 @@ class BatchTarget(ReferenceTarget):
 
     Nothing is carried from clip to clip: each begins anew, as with a service that has no session. On a simulated clock
     the time of the whole clip passes at the request and the frames are made as they are shown: the same frames at the
-    same times, less those that nobody looks at.
+    same times, less those that are never shown.
     """
 
     def __init__(self, maker: Maker, name: str = "batch", clip_ticks: int = CLIP_TICKS) -> None:

@@ -71,7 +71,7 @@ def idle(pair: Pair, seeds: Sequence[int], ticks: int) -> dict[str, Any]:
 @dataclass(frozen=True)
 class Rest:
     """`motion`: mean grey levels between two looks, `(looks, rows)`. `moved`: pixels that ever change, `(rows, height,
-    width)`. `film`: some of the looks. `crept_px`: how far each session's player got, None if nobody knows where it is.
+    width)`. `film`: some of the looks. `crept_px`: how far each session's player got, None if that is not known.
     """
 
     motion: NDArray[np.float64]

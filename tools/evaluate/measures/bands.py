@@ -1,7 +1,7 @@
 """What the teacher's pictures are like, in numbers: the band that a world's pictures must stay in.
 
 Owns the statistics of a chunk of ticks and the verdict on it. A band is the middle 98 % of the same numbers on the
-teacher's own sessions under the same prompt, a little wider, so that nobody fails for a grey level.
+teacher's own sessions under the same prompt, a little wider, so that no session fails for a grey level.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def bands_of(samples: Mapping[str, Sequence[Numbers]]) -> Bands:
 
 
 def real_bands(pair: Pair, sessions: int, ticks: int, *, first_seed: int = 80_000) -> Bands:
-    """The teacher under every prompt, played by whoever plays best, by wanderers and by mashers in turn."""
+    """The teacher under every prompt, played by the best player, by wanderers and by mashers in turn."""
     samples: dict[str, list[Numbers]] = {}
     for at, mood in enumerate(pair.palette.moods()):
         seeds = [first_seed + 1000 * at + k for k in range(sessions)]
@@ -79,7 +79,7 @@ def real_bands(pair: Pair, sessions: int, ticks: int, *, first_seed: int = 80_00
 
 
 def free_player(pair: Pair, subject: Subject, seeds: Sequence[int]) -> Player:
-    """Even sessions are played as well as anybody can; of the odd ones every other wanders, and every other mashes."""
+    """Even sessions are played by the best player; of the odd ones every other wanders, and every other mashes."""
     wanderer, mashing = Wanderer(pair.palette, seeds), masher(pair.palette, seeds)
     return Turns((pair.player(subject, seeds), wanderer, pair.player(subject, seeds), mashing))
 

@@ -2,7 +2,7 @@
 
 Owns the network, its training on real pairs and its examination on real ones that it has not seen. After VPT (Baker et
 al. 2022) and MineWorld (2025), who measure action following so; abstaining where it is not sure is ours: a car that
-stands still shows nothing of its wheel, and nobody can be asked to read it.
+stands still shows nothing of its wheel, and no reader can be asked for it.
 """
 
 from __future__ import annotations

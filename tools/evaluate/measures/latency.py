@@ -2,7 +2,7 @@
 
 Owns the counterfactual. 1 is the very next frame. What counts as a difference is measured: more pixels than two runs
 under equal actions differ by, and enough to be seen. Only moments count in which the teacher answers too: a car in a
-tunnel or at a standstill owes nobody an answer.
+tunnel or at a standstill owes no answer.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Bench:
         self.size_px = (info.height_px, info.width_px)
 
     def both(self, script: Script) -> tuple[Tensor, Tensor]:
-        """Real frames from the last true one on, `(rows, ticks + 1, h, w, 3)` uint8, and the dreamt ones after it, one
+        """Real frames from the last true one on, `(rows, ticks + 1, h, w, 3)` uint8, and the generated ones after it, one
         fewer, under the same actions."""
         frames = torch.from_numpy(play(script, self.rows, self.size_px, self.scenario))
         with torch.no_grad():
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--ticks", type=int, default=300, help="of staying")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--strip", type=Path, help="a film strip of the free run, real over dreamt")
+    parser.add_argument("--strip", type=Path, help="a film strip of the free run, real over generated")
     asked = parser.parse_args(arguments)
     try:
         text = json.dumps(measure(asked.world, asked.scenario, asked.rows, asked.ticks, asked.strip), indent=2)

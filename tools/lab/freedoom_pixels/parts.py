@@ -1,4 +1,4 @@
-"""What the recipe and whoever calls it in parts agree on: sizes by name, the exit code, when the data are there.
+"""What the recipe and its callers agree on: sizes by name, the exit code, when the data are there.
 
 Owns those. Needs nothing but the standard library, because a bare machine reads it before it knows what it lacks.
 """

@@ -57,7 +57,7 @@ def encoder_reader(groups: Groups, synonyms: Synonyms, vectors: Vectors, thresho
 def unseen_words_reader(groups: Groups, synonyms: Synonyms, vectors: Vectors, threshold: float = THRESHOLD) -> Reader:
     """Vocabulary and encoder, fitted anew for each text without the examples that share a word with it.
 
-    The world's own words excepted. What a player may expect of a phrase that nobody thought of: the author of the
+    The world's own words excepted. What a player may expect of a phrase that was not foreseen: the author of the
     phrasings also wrote the examples.
     """
     examples = examples_for(groups, synonyms)

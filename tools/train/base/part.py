@@ -1,6 +1,6 @@
-"""A run in parts: whoever lends a machine for nine minutes still gets a world, after a few of them.
+"""A run in parts: on a machine that is there for nine minutes at a time a world is still made, after a few of them.
 
-Owns the moment at which a part is over. Whoever works in a loop asks it, stores what it has, and leaves.
+A loop asks whether its part is over, stores what it has, and leaves.
 """
 
 from __future__ import annotations
