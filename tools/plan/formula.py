@@ -18,7 +18,7 @@ from .simulate import Cycle, Traffic, Visit
 
 @dataclass(frozen=True)
 class Bounds:
-    """`latents_per_s`: of all groups, at most. `latency_ms`: with no other session in the way, at least. `exact`: the rate is
+    """`latents_per_s`: of all groups, at most. `latency_ms`: without others in the way, at least. `exact`: the rate is
     reached."""
 
     latents_per_s: float

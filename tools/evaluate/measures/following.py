@@ -137,7 +137,7 @@ def watch(
 
 
 def _teaching(pair: Pair, subject: Subject, seeds: Sequence[int]) -> Player:
-    """Half wander; half know their way, if there is a player that does, but with the hands of a wanderer a part of the time."""
+    """Half wander; half know their way, where a player can, with a wanderer's hands a part of the time."""
     wanderer = Wanderer(pair.palette, seeds)
     if pair.explorer is None:
         return wanderer

@@ -20,7 +20,7 @@ LOOPS = 20_000
 
 
 def leave_when_input_ends() -> None:
-    """Reports the CPU seconds burnt to the reader, if there still is one, and ends the process wherever its main thread is."""
+    """Reports the CPU seconds burnt, if still read, and ends the process wherever its main thread is."""
     sys.stdin.buffer.read()
     report = f"{time.process_time():.3f}\n".encode()
     with suppress(BrokenPipeError):  # the parent is gone

@@ -78,8 +78,8 @@ class Bench:
         self.size_px = (info.height_px, info.width_px)
 
     def both(self, script: Script) -> tuple[Tensor, Tensor]:
-        """Real frames from the last true one on, `(rows, ticks + 1, h, w, 3)` uint8, and the generated ones after it, one
-        fewer, under the same actions."""
+        """Real frames from the last true one on, `(rows, ticks + 1, h, w, 3)` uint8, and the generated ones after it,
+        one fewer, under the same actions."""
         frames = torch.from_numpy(play(script, self.rows, self.size_px, self.scenario))
         with torch.no_grad():
             latents = torch.stack([self.tokenizer.encode(row) for row in frames.unbind(1)], 1)

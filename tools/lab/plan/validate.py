@@ -109,7 +109,7 @@ def cycle_of_run(run: Run) -> Cycle:
     """All passes through the stages, decode, then the commit pass.
 
     A hop occupies who receives: gloo fetches a message when it is asked for, so a process that computes first and asks
-    then waits for the whole of it. (Messages that arrive beside the work, as over NVLink, occupy no device.) A pass ends
+    then waits for the whole of it. (Messages that arrive beside the work, as over NVLink, occupy none.) A pass ends
     with the latent at the first process, which has the picture made. Where the last stage makes it before it answers,
     its hop stands right before the session's next tick, since that is when it is received. A commit is sent off by the
     first process, which goes on; the later stages do theirs beside its next tick.
