@@ -266,7 +266,7 @@ class Loop:
         self._free_ns, self._commit_ns = times.commit_end_ns, times.commit_end_ns - commit_ns
 
     def _take(self, turn: Turn) -> None:
-        """Show what the interlude made. Time it took beyond its slot is nobody's miss: the timetable waits for it."""
+        """Show what the interlude made. Time it took beyond its slot is no miss: the timetable waits for it."""
         for frame in turn.frames:
             self._display.present(frame)
         self.tick, self._resumed = turn.next_tick, True

@@ -1,7 +1,7 @@
 """Two recordings side by side: the same session or not, and if not, the first tick and field that differ.
 
 Owns what counts as a difference. When and on what a recording was made is noted and does not count: the same session
-recorded on two machines is the same. Knows nothing of worlds.
+recorded on two machines is the same.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The thread between a recording and its disk: no tick ever waits for it, unless the session says it may.
 
 Owns the file, the bounded queue before it, fsync about once a second, and what is said when the disk fails or falls
-too far behind. Knows nothing of ticks beyond their bytes.
+too far behind.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A recording that outlives a jump in time: where the line of ticks breaks, it goes on in a next file.
 
-Owns the names of the parts, when one ends and the next begins. Knows nothing of bytes, windows or how a jump comes
-about. A recording is one unbroken line of ticks, and may begin with a state: so after a jump a new one begins with the
-state that was jumped to, and each part can be played and verified by itself.
+Owns the names of the parts, when one ends and the next begins. A recording is one unbroken line of ticks, and may begin
+with a state: so after a jump a new one begins with the state that was jumped to, and each part can be played and
+verified by itself.
 """
 
 from __future__ import annotations

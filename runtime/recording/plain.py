@@ -2,7 +2,6 @@
 
 Owns the rule of `nextframe.runtime.core.Snapshot` (mappings with string keys, lists, numpy arrays, numbers, strings,
 booleans, None) and the form in which plain data leaves memory: a small msgpack tree, and arrays by name beside it.
-Knows nothing of files, worlds or ticks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The bytes of a recording: magic, framed records with CRCs, msgpack, and the caps that bound a reader.
 
-Owns how bytes are framed and checked. Knows nothing of what a record means, of worlds or of threads.
+Owns how bytes are framed and checked.
 
     file    = magic (8 bytes) | major u16 | minor u16 | record*           all integers little-endian
     record  = type u8 | length u32 | payload | crc32c u32                  the CRC covers type, length and payload

@@ -1,6 +1,6 @@
 """Snapshots inside recordings: a world's state as plain data, packed, compressed, cut into parts, and back.
 
-Owns the form of a snapshot in a file and the caps that bound reading one. Knows nothing of worlds or of threads.
+Owns the form of a snapshot in a file and the caps that bound reading one.
 
     snapshot = tree length u32 | tree (msgpack) | array bytes, one array after the other       compressed by zlib
     part     = msgpack [tick, part, parts, raw bytes, compressed 0 or 1, bytes]

@@ -1,6 +1,6 @@
 """Holds a playback against its recording: does the world fit, and which tick is the first to differ in what.
 
-Owns the comparison. Knows nothing of files or of how a playback is run.
+Owns the comparison.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The loop on a thread of its own, and the one place where its frames meet the window.
 
-Owns the frame mailbox and the generator thread. Knows nothing of windows or worlds. The other meeting point of the
-two threads is the input latch; there is no third.
+Owns the frame mailbox and the generator thread. The other meeting point of the two threads is the input latch; there is
+no third.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class _Letter(NamedTuple):
 class FrameMailbox:
     """A display that keeps the newest frame for another thread to fetch.
 
-    At most one frame waits: a queued frame is latency. `replaced` counts frames that nobody fetched in time.
+    At most one frame waits: a queued frame is latency. `replaced` counts frames that were not fetched in time.
     """
 
     def __init__(self, clock: Clock, controls: SessionControls) -> None:

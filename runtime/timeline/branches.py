@@ -1,6 +1,6 @@
 """Two futures of one moment: what was played from there, and what is tried instead; and both side by side.
 
-Owns branches and the split view's frames. Knows nothing of keys, windows or files.
+Owns branches and the split view's frames.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def ab_frames(
 
 
 class _Side:
-    """One branch in the split view. `alone`: nobody else uses its world, so its state may stay there."""
+    """One branch in the split view. `alone`: no other branch uses its world, so its state may stay there."""
 
     def __init__(self, branch: Branch, world: World, *, alone: bool) -> None:
         self._branch, self._world, self._alone = branch, world, alone

@@ -1,7 +1,6 @@
 """Going back in time while a key is held: a frame of the past for every frame shown, at a bounded cost.
 
-Owns how fast it goes, which ticks are played again and when, and the frames kept meanwhile. Knows nothing of keys,
-windows or of where frames are shown.
+Owns how fast it goes, which ticks are played again and when, and the frames kept meanwhile.
 
 The past is played again forward, from snapshot to snapshot, and shown backward. One piece between two snapshots (a
 stretch) is played once, its frames kept; while it is shown, the one below is played, evenly over the frames until then.
@@ -80,7 +79,7 @@ class _Stretch:
 
 
 class Rewinder:
-    """One journey back from the present of a timeline. Between calls nobody else may use the world.
+    """One journey back from the present of a timeline. Between calls nothing else may use the world.
 
     Each `step_back` plays at most `ticks_per_frame` ticks, and so does `land`, if the timeline's interval is no longer
     and states fit the cache. `cache_bytes` bounds frames and states kept: where a stretch has too many, every second,
@@ -167,7 +166,7 @@ class Rewinder:
         return Landing(tick, future)
 
     def cancel(self) -> None:
-        """Bring the world back to the present, as if nobody had gone anywhere."""
+        """Bring the world back to the present, as if it had never left it."""
         plan = self._timeline.rewind_to(self._timeline.tick)
         go_to(self._world, plan)
         self.ticks_simulated += len(plan.inputs)

@@ -1,7 +1,6 @@
 """A saved state and its bytes: what a session needs to go on, as one safetensors file.
 
-Owns the format, its caps, and what makes a saved state fit a world. Knows nothing of folders, slots, loops or what a
-world is made of: a snapshot is plain data to it.
+Owns the format, its caps, and what makes a saved state fit a world.
 
     file = safetensors: the tensor "tree" (msgpack, see `nextframe.runtime.recording.plain`), every array of the state
     under its path, and

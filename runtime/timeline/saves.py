@@ -156,7 +156,7 @@ def slot_path(folder: Path, world: str, slot: str) -> Path:
 def read_state(path: Path) -> SavedState:
     """Read one file. Raises `SaveError`; never reads more than 1 GiB, and nothing but a regular file."""
     try:
-        # Without O_NONBLOCK, opening a pipe that somebody put there would wait for ever.
+        # Without O_NONBLOCK, opening a pipe in its place would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)

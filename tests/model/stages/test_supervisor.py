@@ -263,3 +263,33 @@ def test_a_snapshot_that_is_refused_is_not_what_a_fault_goes_back_to() -> None:
         world.restore({})
     fragile.breaks = ["advance"]
     assert before + go(world, 2, 4) == plain(4)
+
+
+class Mended(Fragile):
+    """Drift actions turn the world's light on or off, so that a lost or doubled one shows."""
+
+    def mend(self, action: str) -> None:
+        self._break("mend")
+        self._world.advance(Action(prompt=action), PLAN).commit()
+
+
+@pytest.mark.parametrize("at", [0, 3, 4])
+@pytest.mark.parametrize("later", ["advance", "mend"])
+def test_a_drift_action_is_done_once_whenever_the_worker_dies(at: int, later: str) -> None:
+    """At 0 and 4 there is no tick since the last snapshot that it could belong to."""
+
+    def played(*breaks: str) -> list[tuple[bytes, int]]:
+        fragile = Mended()
+        world = SupervisedWorld(
+            fragile, WorkerGone, fragile.restart, period_ns=PERIOD_NS, limits=SupervisorLimits(4, 100)
+        )
+        world.reset(7)
+        made = go(world, 0, at)
+        fragile.breaks = [name for name in breaks if name == "mend"]
+        world.mend("night")
+        fragile.breaks = [name for name in breaks if name != "mend"]
+        made += go(world, at, at + 6)
+        assert len(world.faults) == len(breaks)
+        return made
+
+    assert played(later) == played()
