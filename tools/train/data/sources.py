@@ -15,7 +15,7 @@ from typing import Any
 from ....runtime.core import NextframeError
 from ....runtime.observe.cores import usable_cores
 from ..base.budget import parse_size
-from ..base.show import bar
+from ..base.show import bar, say
 from .clips import Clips, Source, save_shard, save_source
 from .explore import SHARD_FRAMES, EnvSpec, collect, facts_of, load_policy, repeat_for, tick_rate
 
@@ -106,15 +106,19 @@ def _environment(options: SourceOptions, env_id: str) -> Opened:
 
 
 def _videos(options: SourceOptions, folder: Path, actions: Path) -> Opened:
-    from .videos import first_size, read_actions, video_clips
+    from .videos import read_actions, survey, video_clips
 
     table = read_actions(actions)
-    height, width, hz = first_size(folder)
-    size_px = parse_size(options.size, height, width)
+    sized = options.size is not None
+    looked = survey(folder, table, lag=options.action_lag, letterbox=sized)
+    for note in looked.notes:
+        say(note)
+    size_px = parse_size(options.size, looked.height_px, looked.width_px)
+    hz = looked.rate_hz
     repeat = options.repeat or repeat_for(float(hz))
 
     def make(out: Path, frames: int, seconds: float, workers: int) -> Iterator[int]:
-        yield from _stored(out, video_clips(folder, table, size_px, repeat))
+        yield from _stored(out, video_clips(folder, table, size_px, repeat, looked=looked, letterbox=sized))
 
     source = Source(
         table.controls, hz / repeat, f"videos and a table of actions (every {repeat}. frame)",
