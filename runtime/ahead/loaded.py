@@ -97,10 +97,8 @@ class LoadedTick:
         return replace(made, stage_ns={**made.stage_ns, **stage_ns}, step_ns=step_ns)
 
 
-def loaded(world: World, shape: LoadShape | None, clock: Clock, *, stepwise: bool) -> World:
-    """The world under that load, if any. `stepwise`: able to begin a tick ahead, if the world is."""
-    if shape is None:
-        return world
+def loaded(world: World, shape: LoadShape, clock: Clock, *, stepwise: bool) -> LoadedWorld:
+    """The world under that load. `stepwise`: able to begin a tick ahead, if the world is."""
     if stepwise and isinstance(world, StepwiseWorld):
         return SteppedLoadedWorld(world, shape, clock)
     return LoadedWorld(world, shape, clock)

@@ -1,7 +1,4 @@
-"""The pictures a session leaves: a video and a contact sheet, encoded off the tick's path.
-
-Owns which pictures are made and where. Knows nothing of loops or worlds. Part of the composition root.
-"""
+"""The pictures a session leaves: a video and a contact sheet, encoded off the tick's path."""
 
 from __future__ import annotations
 

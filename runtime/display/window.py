@@ -29,7 +29,7 @@ CHARACTER = "char:"
 """Before the name of a key that is bound by what it prints, wherever the layout has it."""
 DESKTOP_SHARE = 2 / 3
 UNSEEN_DRIVERS = frozenset({"offscreen", "dummy", "evdev"})
-"""SDL video drivers that open a 'window' nobody can see: reported as no display rather than played to no one."""
+"""SDL video drivers that open a 'window' that cannot be seen: reported as no display."""
 
 HELD_COMMANDS = ("rewind",)
 """Commands that last as long as their key: its release comes as `RELEASED + command`."""

@@ -1,7 +1,5 @@
 """Which part of a missed tick was too much: from measured times to the name of a cause.
 
-Owns the parts of a tick and the sums. Knows nothing of which ticks are usual, of what is kept or of words.
-
 The time from release to picture is cut into parts, and each part is compared with what it usually is; denoise per
 step, so a tick with more steps is not called slow for it. What is then too much is explained by what the machine is
 known to have done (collector, page faults, waiting for a core) before it is laid on a stage. The part that is most

@@ -1,8 +1,7 @@
 """Why a tick missed its deadline: one cause each, with the evidence, as soon as it happens.
 
-Owns what ticks in time usually cost, the count of causes, and which misses are kept in full. Knows nothing of worlds,
-files or reports. After the jank classes of Android's FrameTimeline, with numbers for each. How a cause is found is in
-`attribution`, its words are in `causes_text`.
+What ticks in time usually cost, the count of causes, and which misses are kept in full. After the jank classes of
+Android's FrameTimeline, with numbers for each. How a cause is found is in `attribution`, its words in `evidence`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The evidence for the cause of a miss, as one short sentence.
-
-Owns the words. Knows nothing of how causes are found: see `attribution`.
-"""
+"""The evidence for the cause of a miss, as one short sentence. How causes are found is in `attribution`."""
 
 from __future__ import annotations
 

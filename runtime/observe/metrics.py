@@ -1,8 +1,7 @@
 """What the numbers mean: pure functions on arrays of times, and one line of definition for each key of a report.
 
-Owns the definitions (docs/metrics.md has them with formulas). Knows nothing of loops, worlds or reports. Inputs are
-durations in integer or float nanoseconds unless the name says otherwise; with nothing to measure a function returns
-None, never NaN.
+docs/metrics.md has the definitions with formulas. Inputs are durations in integer or float nanoseconds unless the name
+says otherwise; with nothing to measure a function returns None, never NaN.
 """
 
 from __future__ import annotations

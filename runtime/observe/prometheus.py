@@ -1,8 +1,7 @@
 """Live numbers of a session for Prometheus, on `http://127.0.0.1:PORT/metrics`.
 
-Owns the metric names and the endpoint. Knows nothing of worlds, files or windows. Needs the extra `metrics`; nothing
-is imported before an endpoint is asked for. Only this machine can reach it, and it has a registry of its own, so what
-else the process measures does not show up in it. A tick costs about 20 us.
+Needs the extra `metrics`; nothing is imported before an endpoint is asked for. Only this machine can reach it, and it
+has a registry of its own, so what else the process measures does not show up in it. A tick costs about 20 us.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The JSON document at the end of a session, schema `nextframe.report/1` (keys: docs/metrics.md).
 
-Owns the report's shape, its series and the exit code. Knows nothing of torch, files or the loop: what the composition
-root alone knows (start-up phases, devices, versions) is handed in.
+The report's shape, its series and the exit code. Start-up phases, devices and versions are handed in.
 """
 
 from __future__ import annotations

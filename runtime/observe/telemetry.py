@@ -1,8 +1,7 @@
 """Collects what was measured in each tick: a short window for the HUD, columns of integers for the report.
 
-Owns the columns. Knows nothing of definitions beyond what the HUD shows, of files or of worlds. The loop's thread
-writes and the window's thread reads, under one lock held for microseconds. About 180 bytes a tick: 13 MB an hour at
-20 Hz.
+The loop's thread writes and the window's thread reads, under one lock held for microseconds. About 180 bytes a tick:
+13 MB an hour at 20 Hz.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Traces of sessions for Perfetto and chrome://tracing: a whole session in a file, or the last seconds on a bad moment.
 
-Owns the files, the thread that writes them, and what happens when a disk is slow, full or gone: the session goes on.
-Knows nothing of what an event looks like (see `trace_format`), of worlds or of windows.
+The files, the thread that writes them, and what happens when a disk is slow, full or gone: the session goes on. What an
+event looks like is in `trace_format`.
 
 A tick pays for one append to a queue. A thread formats and writes twice a second, in the array form of the format,
 whose end may be missing: a killed session leaves a file that opens. `close` turns it into the complete object form.
@@ -107,8 +107,8 @@ def _lines(events: list[str]) -> bytes:
 class TraceWriter:
     """An observer that writes the whole session to `path`. TraceError if the file cannot be begun.
 
-    `controls`: of the loop, to see resets. `cause_of`: names the cause of a miss. `live=False`: the clock waits for
-    nobody (fixed, simulated), so a full queue is written at once instead of dropping ticks.
+    `controls`: of the loop, to see resets. `cause_of`: names the cause of a miss. `live=False`: the clock is not
+    the machine's (fixed, simulated), so a full queue is written at once instead of dropping ticks.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class TraceWriter:
             self._wake.set()
 
     def _observe_in_need(self, record: TickRecord) -> None:
-        """The queue is full, or was at the tick before, or nobody writes any more."""
+        """The queue is full, or was at the tick before, or the writer has ended."""
         if self.problem is not None or self._closing:
             return
         if not self._live:

@@ -1,9 +1,9 @@
 """From tick records to trace events, as text: what one tick looks like in Perfetto or chrome://tracing.
 
-Owns the tracks, the names and colours, and the order of events in a file. Knows nothing of files, threads or the
-loop's cost. The format is Chrome's Trace Event Format (JSON): times are microseconds, written here with three
-decimals, so that not one nanosecond is rounded away. Expected and actual ticks are drawn as Android's FrameTimeline
-draws frames. Every event is one line's worth of text without a line break; a tick's events always come together.
+The tracks, their names and colours, and the order of events in a file. The format is Chrome's Trace Event Format
+(JSON): times are microseconds, written here with three decimals, so that not one nanosecond is rounded away. Expected
+and actual ticks are drawn as Android's FrameTimeline draws frames. Every event is one line's worth of text without a
+line break; a tick's events always come together.
 
     expected ticks   release to deadline; a second row where deadlines reach past the next release
     actual ticks     start to present, coloured; inside: poll, stages, each denoise step, present; then the commit
@@ -44,7 +44,7 @@ A bare tuple, because one is made in every tick."""
 
 
 def no_cause(record: TickRecord) -> str | None:
-    """Nobody looks for causes."""
+    """No causes are looked for."""
     return None
 
 

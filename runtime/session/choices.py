@@ -12,7 +12,7 @@ from ...controllers.bots import IdleController, make_bot
 from ...controllers.scripted import ScriptedController, load_script
 from ..core import Action, ConfigError, Controller, ReplayError, Snapshot
 from ..governor.choice import ADAPTIVE, QualityChoice, governor_choice
-from ..loop import NullRecorder, Recorder, period_ns
+from ..loop import NullRecorder, Recorder
 from .registry import WorldFolder
 from .startup import OpenWorld, checked_prompt
 
@@ -166,7 +166,7 @@ def make_recorder(
 ) -> Recorder:
     """A recording whose first tick follows a reset with `seed`, or the snapshot; a null recorder without a path.
 
-    `live`: the clock waits for nobody, so neither may the ticks for the disk.
+    `live`: the clock does not wait, so the ticks must not wait for the disk.
     """
     if path is None:
         return NullRecorder()
@@ -191,8 +191,3 @@ def check_recording_path(path: Path | None, *, overwrite: bool) -> None:
     """Before the weights load: an earlier recording is not lost by accident."""
     if path is not None and path.exists() and not overwrite:
         raise ReplayError(f"{path}: a file is there already; choose another name, or add --overwrite")
-
-
-def deadline_of(found: WorldFolder, deadline_ms: float | None) -> int:
-    """In ns from release; a whole tick period unless given."""
-    return int(period_ns(found.spec.tick_hz)) if deadline_ms is None else round(deadline_ms * 1e6)

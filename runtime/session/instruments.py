@@ -1,21 +1,18 @@
 """Everything that watches a session: counted, explained, traced, served.
 
-Owns which instruments there are and what they leave. Knows nothing of worlds, windows or files but those they name.
-Part of the composition root.
+Which instruments there are, and what they leave.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..core import World
-from ..load.world import LoadedWorld
 from ..loop import Observer
 from ..observe import report as reports
 from ..observe.causes import CAUSES, MissLog
@@ -23,31 +20,8 @@ from ..observe.telemetry import Telemetry
 from ..observe.trace import TraceRing, TraceWriter
 from ..tick.controls import SessionControls
 from ..tick.probe import HostProbe, NullProbe, Probe, measure_fault_ns
-from ..tick.record import TickRecord
+from .parts.part import Setting
 from .startup import OpenWorld, StartUp
-
-
-class Observers:
-    """Several observers as one."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-
-    def observe(self, record: TickRecord) -> None:
-        for observer in self._observers:
-            observer.observe(record)
-
-
-class LoadLog:
-    """Notes after each tick what a load put into it."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.load_ms: list[float] = []
-
-    def observe(self, record: TickRecord) -> None:
-        if isinstance(self._world, LoadedWorld):
-            self.load_ms.append(self._world.load_ms)
 
 
 @dataclass(frozen=True)
@@ -69,21 +43,18 @@ class Instruments:
         self,
         options: InstrumentOptions,
         world_name: str,
-        controls: SessionControls,
-        *,
-        tick_period_ns: Fraction,
-        deadline_ns: int,
+        setting: Setting,
     ) -> None:
-        self._options, self._deadline_ns = options, deadline_ns
+        controls = setting.controls
+        self._options, self._deadline_ns = options, setting.deadline_ns
         self._stack = ExitStack()
-        self._load: LoadLog | None = None
         self.telemetry = Telemetry(controls)
         fault = {"fault_ns": measure_fault_ns()} if options.live else {}
         self.misses = MissLog(warmup_ticks=options.warmup_ticks, **fault)
         self.probe: Probe = HostProbe() if options.live else NullProbe()
         self._stack.callback(self.probe.close)
-        self._observers: list[Observer] = [self.telemetry, self.misses]
-        period, cause_of = int(tick_period_ns), self.misses.cause_of
+        self.observers: list[Observer] = [self.telemetry, self.misses]
+        period, cause_of = int(setting.tick_period_ns), self.misses.cause_of
         self._trace: TraceWriter | None = None
         self._ring: TraceRing | None = None
         self.metrics_url: str | None = None
@@ -95,13 +66,13 @@ class Instruments:
                     options.trace, period, world_name, controls=controls, cause_of=cause_of, live=options.live
                 )
                 self._stack.callback(self._trace.close)
-                self._observers.append(self._trace)
+                self.observers.append(self._trace)
             if options.bursts is not None and options.live:
                 self._ring = TraceRing(
                     options.bursts, period, world_name, controls=controls, make_cause_of=lambda: cause_of
                 )
                 self._stack.callback(self._ring.close)
-                self._observers.append(self._ring)
+                self.observers.append(self._ring)
             if options.metrics_port is not None:
                 self._serve(options.metrics_port, world_name, controls)
             undo.pop_all()
@@ -119,16 +90,19 @@ class Instruments:
         )
         self.metrics_url = metrics.url
         self._stack.callback(metrics.close)
-        self._observers.append(metrics)
-
-    def observer(self, world: World, *more: Observer) -> Observer:
-        """What the loop tells of each tick. `world`: the one it runs, for what a load puts into it."""
-        self._load = LoadLog(world)
-        return Observers(*self._observers, self._load, *more)
+        self.observers.append(metrics)
 
     def report(
-        self, opened: OpenWorld, startup: StartUp, *, clock: str, governor_name: str, load: str | None = None
+        self,
+        opened: OpenWorld,
+        startup: StartUp,
+        *,
+        clock: str,
+        governor_name: str,
+        load: str | None = None,
+        load_ms: Sequence[float] | None = None,
     ) -> dict[str, Any]:
+        """`load`: as it was asked for; `load_ms`: what it put into each tick."""
         return reports.build_report(
             self.telemetry,
             opened.info,
@@ -140,7 +114,7 @@ class Instruments:
             env={**opened.environment, **({"load": load} if load else {})},
             miss_log=self.misses,
             governor_name=governor_name,
-            load_ms=self._load.load_ms if load and self._load is not None else None,
+            load_ms=load_ms,
         )
 
     def close(self) -> dict[str, Path]:

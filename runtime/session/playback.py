@@ -18,8 +18,8 @@ from ..recording.format import Replay, ReplayHeader
 from ..recording.playback import Playback, Span, check_steps, go_to_start, span_of
 from ..recording.reader import read_replay
 from ..recording.verify import ReplayVerifier, check_fits
-from .parts.device import AS_ITS_FILE_SAYS, AsksForAPlace, placement
 from .parts.drift import OFF, REMEDIES
+from .parts.place import AS_ITS_FILE_SAYS, AsksForAPlace, placement
 from .startup import OpenWorld, StartUp, check_folder, open_world, patience
 from .terminal import INTERRUPTED, Signals, progress_bar
 from .whatif import WhatIf, run_what_if

@@ -1,7 +1,7 @@
-"""From a world's name to a world that is ready to tick, with the time each phase took. Part of the composition root.
+"""From a world's name to a world that is ready to tick, with the time each phase took.
 
-Owns the order of start-up (cheap failures first, torch only for worlds with weights), the number of threads the
-network gets, and what is said of the machine in reports and recordings. Knows nothing of ticks, windows or input.
+Cheap failures come first, and torch is imported only for worlds with weights. Fixes the number of threads the network
+gets, and says what reports and recordings say of the machine.
 """
 
 from __future__ import annotations
@@ -137,6 +137,8 @@ def open_world(
     }
     if found.spec.weights:
         environment.update(prepare_torch(threads))
+    elif found.python is not None and "torch" in sys.modules:  # the user's own: their threads are left as they are
+        environment.update(prepare_torch(threads or sys.modules["torch"].get_num_threads()))
     if side_by_side:
         environment["side_by_side"] = 1
     startup.mark("import")

@@ -1,7 +1,4 @@
-"""A session and its terminal: Ctrl-C as a wish to stop, and a bar where something takes seconds.
-
-Knows nothing of worlds or loops. Part of the composition root.
-"""
+"""A session and its terminal: Ctrl-C as a wish to stop, and a bar where something takes seconds."""
 
 from __future__ import annotations
 

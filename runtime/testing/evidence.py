@@ -1,7 +1,4 @@
-"""What a deadline test keeps of a session besides its report: the ticks around a burst of misses.
-
-Owns which ticks are kept. Knows nothing of pytest, of targets or of how a trace is written.
-"""
+"""What a deadline test keeps of a session besides its report: the ticks around a burst of misses."""
 
 from __future__ import annotations
 

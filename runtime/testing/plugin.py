@@ -1,7 +1,7 @@
 """The pytest plugin: `deadline_session` runs a world against its deadline inside a test. See docs/deadline_tests.md.
 
-Owns the fixture, the marker `deadline`, the option `--nextframe-report-dir`, and that a session which could not
-measure is an error, not a failure. Knows nothing of how a session is run.
+The fixture, the marker `deadline`, the option `--nextframe-report-dir`; a session that could not measure is an error,
+not a failure.
 
 pytest loads this at the start of every run in an environment that has nextframe, so it imports pytest and the standard
 library alone; everything else is imported by the first test that asks for the fixture.
@@ -64,7 +64,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Exit code 2 of the command line is, in a test, an error: the question was not answered."""
     report = yield
-    core = sys.modules.get("nextframe.runtime.core")  # if nobody imported it, nothing of it was raised
+    core = sys.modules.get("nextframe.runtime.core")  # if it was not imported, nothing of it was raised
     if report.failed and _uses_fixture(item) and core is not None and call.excinfo is not None:
         setattr(report, NO_ANSWER, isinstance(call.excinfo.value, core.NextframeError))
     return report

@@ -1,7 +1,6 @@
 """What a deadline test asks of a session, and the table it prints when the answer is no.
 
-Owns the targets, how many ticks each needs before it can be decided, and the wording. Knows nothing of pytest, of how
-the session was run, or of files beyond their names.
+The targets, how many ticks each needs before it can be decided, and the wording.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A headless session for a deadline test: a world, its input, a clock and a load, run to the end and reported.
 
-Owns the composition and the artefacts of a test. Part of the composition root. Knows nothing of pytest: the fixture in
-`testing` hands in where names are looked for and where the report goes.
+The fixture in `plugin` hands in where names are looked for and where the report goes.
 
 On the manual clock nothing sleeps and only stated costs take time, so a run gives the same numbers on every machine:
 it tests the governor, the deadline and the script. On the real clock work takes what it takes: it tests the machine.
@@ -20,7 +19,7 @@ import yaml
 
 from ...controllers.bots import IdleController, make_bot
 from ...controllers.scripted import ScriptedController, load_script, parse_script
-from ..config import WorldSpec, did_you_mean
+from ..config import did_you_mean
 from ..core import (
     ActionSpace,
     Clock,
@@ -34,19 +33,20 @@ from ..core import (
 from ..display.album import Pictures
 from ..display.null import NullDisplay
 from ..governor.choice import QualityChoice, governor_choice
-from ..load.world import LoadedWorld, parse_load
-from ..loop import Loop, period_ns
+from ..load.world import parse_load
+from ..session.builder import Session
 from ..session.instruments import InstrumentOptions, Instruments
 from ..session.outcome import write_report
+from ..session.parts.load import LoadPart
+from ..session.parts.part import Setting
+from ..session.python_world import missing_parts, spec_of
 from ..session.registry import WorldFolder, world_names
 from ..session.startup import OpenWorld, StartUp, check_folder, open_world
-from ..tick.controls import SessionControls
 from ..tick.heap import settled_heap
 from .evidence import FirstBurst
 from .report import CannotMeasure, DeadlineReport
 
 STAGES = ("condition", "denoise", "decode", "commit")
-WORLD_PARTS = ("info", "reset", "advance", "snapshot", "restore", "checksum", "state_inventory", "warm_up", "close")
 
 WorldSource: TypeAlias = str | Path | World | Callable[[Clock], World]
 """A shipped world's name, a folder with a `world.yaml`, a world, or what makes one from the session's clock."""
@@ -149,43 +149,30 @@ def run_deadline_session(
     """Run the session and write its report (and a trace beside it if ticks were missed)."""
     live = options.clock == "real"
     clock: Clock = MonotonicClock() if live else ManualClock()
-    quality, startup, controls = _quality(options.quality), StartUp(), SessionControls()
+    quality, startup = _quality(options.quality), StartUp()
     with ExitStack() as stack:
         opened, controller = _open(options, folders, clock, startup, stack)
-        info, loaded = opened.info, _under_load(opened.world, options, clock)
-        tick_period_ns = period_ns(info.tick_hz)
-        deadline_ns = int(tick_period_ns) if options.deadline_ms is None else round(options.deadline_ms * 1e6)
+        info = opened.info
+        setting = Setting.at(info.tick_hz, clock, deadline_ms=options.deadline_ms, seed=options.seed)
+        tick_period_ns = int(setting.tick_period_ns)
         governor = quality.governor(
-            info.ladder, clock, tick_deadline_ns=deadline_ns, tick_period_ns=int(tick_period_ns)
+            info.ladder, clock, tick_deadline_ns=setting.deadline_ns, tick_period_ns=tick_period_ns
         )
-        instruments = stack.enter_context(
-            Instruments(
-                InstrumentOptions(live=live, warmup_ticks=options.warmup_ticks),
-                info.name,
-                controls,
-                tick_period_ns=tick_period_ns,
-                deadline_ns=deadline_ns,
-            )
-        )
-        burst = FirstBurst(controls)
+        watching = InstrumentOptions(live=live, warmup_ticks=options.warmup_ticks)
+        instruments = stack.enter_context(Instruments(watching, info.name, setting))
+        session = Session(opened.world, setting, parts=_loads(options, clock), instruments=instruments)
+        burst = FirstBurst(setting.controls)
         startup.restart_phase()
-        loop = Loop(
-            loaded,
+        loop = session.loop(
             controller,
             Pictures(NullDisplay(clock), [lambda frame: startup.first_frame()]),
             governor,
-            clock,
-            tick_period_ns=tick_period_ns,
-            deadline_ns=deadline_ns,
-            observer=instruments.observer(loaded, burst),
-            controls=controls,
-            seed=options.seed,
-            probe=instruments.probe,
+            observers=(burst,),
         )
         with settled_heap():
             loop.run(options.ticks)
-        report = instruments.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
-    return _finished(report, report_path, burst, int(tick_period_ns))
+        report = session.report(opened, startup, clock=options.clock, governor_name=quality.text, load=options.load)
+    return _finished(report, report_path, burst, tick_period_ns)
 
 
 def _finished(
@@ -230,16 +217,12 @@ def _open(
 
 
 def _folder_of(world: World) -> WorldFolder:
-    """What a world's file would say; a world made in code has none, and is not held to the rules for files."""
-    info = world.info
-    spec = WorldSpec.model_construct(
-        name=info.name, width_px=info.width_px, height_px=info.height_px, tick_hz=info.tick_hz, ladder=info.ladder
-    )
-    return WorldFolder(info.name, Path(), spec)
+    """A world made in code, as if it had a file."""
+    return WorldFolder(world.info.name, Path(), spec_of(world.info))
 
 
 def _own_world(source: World | Callable[[Clock], World], clock_name: str, clock: Clock, stack: ExitStack) -> World:
-    missing = [part for part in WORLD_PARTS if not hasattr(source, part)]
+    missing = missing_parts(source)
     if not missing and not isinstance(source, type):
         if clock_name == "manual":
             raise ConfigError(
@@ -253,7 +236,7 @@ def _own_world(source: World | Callable[[Clock], World], clock_name: str, clock:
             f"a clock; got {type(source).__name__}, which lacks {', '.join(missing)}"
         )
     world = source(clock)
-    missing = [part for part in WORLD_PARTS if not hasattr(world, part)]
+    missing = missing_parts(world)
     if missing:
         raise ConfigError(
             f"deadline_session: world: expected {getattr(source, '__name__', 'the function')} to make a World; "
@@ -292,10 +275,7 @@ def _controller(
     return ScriptedController(load_script(path, actions), actions)
 
 
-def _under_load(world: World, options: DeadlineOptions, clock: Clock) -> World:
+def _loads(options: DeadlineOptions, clock: Clock) -> list[LoadPart]:
     """Stated costs are the world's own; a load comes on top of them and may be a multiple of them."""
     costs = [f"steady:ms={float(cost_ms)!r},on={stage}" for stage, cost_ms in (options.costs or {}).items()]
-    for text in ["+".join(costs), options.load]:
-        if text:
-            world = LoadedWorld(world, parse_load(text), clock)
-    return world
+    return [LoadPart(parse_load(text), clock) for text in ["+".join(costs), options.load] if text]

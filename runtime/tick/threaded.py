@@ -58,7 +58,7 @@ class FrameMailbox:
 
 
 class Runs(Protocol):
-    """A loop, as far as a thread must know it: see `nextframe.runtime.loop.Loop`."""
+    """What runs on the thread: a loop, or one with something before it."""
 
     @property
     def controls(self) -> SessionControls: ...

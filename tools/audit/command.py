@@ -5,10 +5,8 @@ Owns how targets are named and opened, what is written and what is said. Knows n
 
 from __future__ import annotations
 
-import importlib
 import platform
 import shlex
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 
 from ...runtime.core import ActionSpace, Clock, MonotonicClock, NextframeError
 from ...runtime.session.parts.stages import StageChoice, load_staged, stage_choice
+from ...runtime.session.python_world import PYTHON, call_factory, python_factory
 from ...runtime.session.registry import source_of
 from ...runtime.session.startup import WorldFolder, check_folder, cpu_name, load_world, prepare_torch
 from .judge.claims import Claims, load_claims
@@ -30,7 +29,7 @@ from .targets.contract import Target, TargetFactory
 from .targets.local import EnvTarget, WorldTarget
 from .targets.process import ProcessTarget
 
-PYTHON, PROCESS = "python:", "process:"
+PROCESS = "process:"
 
 Say = Callable[[str], None]
 
@@ -127,7 +126,9 @@ def subject_of(name: str, clock: Clock, stages: str | None = None, processes: in
         "cpu": cpu_name(),
     }
     if name.startswith(PYTHON):
-        return Subject(python_factory(name.removeprefix(PYTHON), clock), None, machine)
+        factory = python_factory(name)
+        text = name.removeprefix(PYTHON)
+        return Subject(lambda: as_target(call_factory(factory, clock), text, clock), None, machine)
     if name.startswith(PROCESS):
         return Subject(process_factory(name.removeprefix(PROCESS), clock), None, machine)
     found = check_folder(name)
@@ -159,24 +160,6 @@ def process_factory(text: str, clock: Clock) -> TargetFactory:
     if not words:
         raise NextframeError("process: expected a command after the colon, such as process:'python my_wrapper.py'")
     return lambda: ProcessTarget(words, clock=clock)
-
-
-def python_factory(text: str, clock: Clock) -> TargetFactory:
-    """`module:factory`; what the factory returns is checked when it is called. The working folder is searched too."""
-    module_name, colon, factory_name = text.partition(":")
-    if not (module_name and colon and factory_name):
-        raise NextframeError(f"python:{text}: expected python:MODULE:FACTORY, such as python:my_env:make")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise NextframeError(f"python:{text}: expected a module {module_name} that can be imported: {error}") from error
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
-        raise NextframeError(f"python:{text}: expected a function {factory_name} in {module_name}, got {factory!r}")
-    return lambda: as_target(factory(), text, clock)
 
 
 def as_target(made: Any, name: str, clock: Clock) -> Target:

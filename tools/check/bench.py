@@ -1,6 +1,6 @@
 """Measures a world on this machine: each rung, the runtime's own cost, and start-up in a fresh process.
 
-Owns what is run and the table; every number's definition is the report's. Part of the composition root.
+Every number's definition is the report's.
 
 Per rung: `advance` and `commit` back to back without a display, so `rate_hz` is what the rung could reach. Paced: a
 session at the world's own rate under the adaptive governor with a bot at the controls, from which come the miss rate
@@ -23,13 +23,13 @@ from ...controllers.bots import make_bot
 from ...runtime.core import Clock, MonotonicClock, TickPlan
 from ...runtime.display.null import NullDisplay
 from ...runtime.governor.adaptive import AdaptiveGovernor
-from ...runtime.loop import Loop, period_ns
 from ...runtime.observe import metrics
+from ...runtime.session.builder import Session
 from ...runtime.session.instruments import InstrumentOptions, Instruments
 from ...runtime.session.parts.device import CPU, device_choice
+from ...runtime.session.parts.part import Setting
 from ...runtime.session.startup import OpenWorld, StartUp, check_folder, open_world, patience
 from ...runtime.session.terminal import OnEveryTick, progress_bar
-from ...runtime.tick.controls import SessionControls
 from ...runtime.tick.heap import settled_heap
 
 SCHEMA = "nextframe.bench/1"
@@ -104,32 +104,24 @@ def measure_rung(opened: OpenWorld, steps: int, seconds: float, clock: Clock) ->
 
 def measure_paced(opened: OpenWorld, ticks: int, clock: Clock) -> dict[str, Any]:
     """The report of a session at the world's own rate, no display, a bot at the controls."""
-    info, controls = opened.info, SessionControls()
-    tick_period_ns = period_ns(info.tick_hz)
-    deadline_ns = int(tick_period_ns)
+    info = opened.info
+    setting = Setting.at(info.tick_hz, clock)
     opened.world.reset(0)
     with ExitStack() as stack:
-        instruments = stack.enter_context(
-            Instruments(
-                InstrumentOptions(), info.name, controls, tick_period_ns=tick_period_ns, deadline_ns=deadline_ns
-            )
-        )
+        instruments = stack.enter_context(Instruments(InstrumentOptions(), info.name, setting))
         advance = stack.enter_context(progress_bar("at the world's own rate", ticks, float(ticks / info.tick_hz)))
-        loop = Loop(
-            opened.world,
+        session = Session(opened.world, setting, instruments=instruments)
+        loop = session.loop(
             make_bot("wander", info.actions),
             NullDisplay(clock),
-            AdaptiveGovernor(info.ladder, clock, tick_deadline_ns=deadline_ns, tick_period_ns=deadline_ns),
-            clock,
-            tick_period_ns=tick_period_ns,
-            deadline_ns=deadline_ns,
-            observer=instruments.observer(opened.world, OnEveryTick(advance)),
-            controls=controls,
-            probe=instruments.probe,
+            AdaptiveGovernor(
+                info.ladder, clock, tick_deadline_ns=setting.deadline_ns, tick_period_ns=int(setting.tick_period_ns)
+            ),
+            observers=(OnEveryTick(advance),),
         )
         with settled_heap():
             loop.run(ticks)
-        return instruments.report(opened, StartUp(), clock="real", governor_name="adaptive")
+        return session.report(opened, StartUp(), clock="real", governor_name="adaptive")
 
 
 def _arithmetic(opened: OpenWorld, rungs: list[dict[str, Any]]) -> dict[str, float] | None:

@@ -1,7 +1,4 @@
-"""What this machine can do and what is wrong with it, and which worlds can be played here.
-
-Owns the checks and their wording. Changes nothing. Part of the composition root.
-"""
+"""What this machine can do and what is wrong with it, and which worlds can be played here."""
 
 from __future__ import annotations
 

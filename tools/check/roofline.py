@@ -1,7 +1,5 @@
 """How much of this machine's arithmetic a world's denoising uses: the share of a measured matrix product.
 
-Owns the counting and the yardstick. Part of the composition root; imports torch.
-
 A denoise step's floating-point operations are counted by torch as they run (matrix products and attention). The
 yardstick is a large matrix product in the same process, precision and number of threads, measured beside it. A small
 network far below it is bound by the cost of starting each operation and by reading its weights, not by arithmetic.

@@ -1,7 +1,6 @@
 """`nextframe synctest`: opens a world, finds it busy input, runs the SyncTest and says in words what came out.
 
-Owns the composition, the printing and the exit codes: 0 the same, 1 differs, 2 could not measure. The test itself is
-in `nextframe.runtime.timeline.synctest`. Part of the composition root.
+Exit codes: 0 the same, 1 differs, 2 could not measure. The test itself is in `nextframe.runtime.timeline.synctest`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What `--drift` adds to a session: a monitor at the world's commits, an action at an alarm, and a part of the report.
 
-Owns the choice, which worlds can be watched, and the alarms of a session. What drift is and what can be done about it
-is in `nextframe.model.drift.monitor` and `nextframe.model.drift.actions`. Part of the composition root.
+What drift is and what can be done about it is in `nextframe.model.drift.monitor` and `nextframe.model.drift.actions`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...core import ConfigError, DriftAction, WeightsError, World
-from ...tick.aftercare import Aftercare
 from ..registry import WorldFolder
+from .part import SessionPart
 
 if TYPE_CHECKING:
     from ....model.drift.monitor import DriftMonitor
@@ -24,9 +23,6 @@ OFF, LOG = "off", DriftAction.LOG
 REMEDIES = ("renoise", "reanchor")
 """The actions that change the world. With one of them the monitor's state decides the future, so it is the world's."""
 CHOICES = (OFF, LOG, *REMEDIES)
-KINDS_WITH_REMEDIES = ("circuit",)
-"""Remedies noise scene codes by how much of a picture each number makes, and give up a car that has left the picture:
-neither has a meaning where the picture is looked at through a camera."""
 MAX_ALARMS = 1_000
 
 
@@ -42,10 +38,10 @@ def drift_choice(wanted: str | None, found: WorldFolder, *, side_by_side: bool =
         raise ConfigError(f"--drift {wanted}: the simulator beside the network is not watched; leave one of them out")
     if wanted != OFF and not able:
         raise ConfigError(f"--drift {wanted}: {found.name} has no drift bank: expected {path}; leave out --drift")
-    if wanted in REMEDIES and found.spec.kind not in KINDS_WITH_REMEDIES:
+    if wanted in REMEDIES and not found.kind.mends_drift:
         raise ConfigError(
-            f"--drift {wanted}: expected a world of kind {' or '.join(KINDS_WITH_REMEDIES)}, whose places are pixels "
-            f"of the picture; {found.name} is of kind {found.spec.kind}: take --drift {LOG}"
+            f"--drift {wanted}: expected a world whose drift can be mended, that is one whose places are pixels of the "
+            f"picture; {found.name} is none: take --drift {LOG}"
         )
     return wanted
 
@@ -91,7 +87,7 @@ class Alarm:
     action: str
 
 
-class DriftPart:
+class DriftPart(SessionPart):
     """The aftercare of a live session: asks the monitor after every commit, acts once for each alarm.
 
     `monitor` None: nothing is watched. `say`: tells the player, on the loop's thread.
@@ -104,12 +100,11 @@ class DriftPart:
         self._monitor, self._action, self._say = monitor, action, say
         self._alarms: list[Alarm] = []
         self._alarm_count = 0
-        self.care: Aftercare | None = None
         if monitor is not None:
             from ....model.drift.actions import DriftPolicy
 
             self._policy = DriftPolicy(action)
-            self.care = self
+            self.aftercare = self
 
     def after_commit(self, tick: int) -> DriftAction | None:
         assert self._monitor is not None, "only a session that is watched has an aftercare"

@@ -1,7 +1,6 @@
 """What a session does about ticks in which something went wrong: says so, counts them, ends when it does not stop.
 
-Owns the count, the limit and a part of the report. What went wrong was survived inside the tick
-(`nextframe.runtime.core.Mishaps`). Knows nothing of networks or devices.
+What went wrong was survived inside the tick (`nextframe.runtime.core.Mishaps`).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Any
 from ...core import NextframeError
 from ...tick.controls import SessionControls
 from ...tick.record import TickRecord
+from .part import SessionPart
 
 MOST_DISCARDED_IN_A_ROW = 20
 """A second at 20 Hz. A bad step is over by then; bad weights or a bad memory never are."""
@@ -24,7 +24,7 @@ class TooManyDiscardedError(NextframeError):
     """Nothing but held pictures: the session was ended, with everything written."""
 
 
-class GuardPart:
+class GuardPart(SessionPart):
     """An observer of a live session. `say`: tells the player, on the loop's thread.
 
     After `most` discarded ticks in a row it asks the loop to stop; `check` then raises what to tell the user.
@@ -38,6 +38,7 @@ class GuardPart:
         most: int = MOST_DISCARDED_IN_A_ROW,
     ) -> None:
         self._controls, self._say, self._most = controls, say, most
+        self.observer = self
         self._discarded: list[int] = []
         self._discarded_count = self._in_a_row = 0
         self._lacked_room: list[int] = []

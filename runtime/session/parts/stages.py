@@ -1,8 +1,4 @@
-"""What `--stages` adds to a session: the world over several processes, looked after, and a part of the report.
-
-Owns the choice of a layout, which worlds can be staged, and what a fault is called at the boundary. Part of the
-composition root.
-"""
+"""What `--stages` adds to a session: the world over several processes, supervised, and a part of the report."""
 
 from __future__ import annotations
 
@@ -10,9 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from ...core import Clock, ConfigError, NextframeError, World
-from ..registry import WorldFolder
+from ...core import Clock, ConfigError, NextframeError
+from ..registry import WorldFolder, source_of
 from ..supervisor import SupervisedWorld, SupervisorLimits
+from .device import check_gpu
+from .part import SessionPart
 
 if TYPE_CHECKING:
     from ....model.dynamics.slots import DynamicsConfig
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from ....model.stages.process.processes import StageLimits
 
 AUTO = "auto"
-KINDS_WITH_STAGES = ("circuit", "drive", "freedoom")
-"""Kinds of worlds whose generator has transformer layers under the names that stages read."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def stage_choice(
             f"--stages {text}: expected --processes with auto and only there, got {processes}; "
             "a layout names its devices itself"
         )
-    if found.spec.kind not in KINDS_WITH_STAGES:
+    if found.kind.staged_parts is None:
         raise ConfigError(f"--stages: expected a world of transformer layers, {found.name} has none; leave it out")
     if side_by_side:
         raise ConfigError("--stages: the simulator beside the network runs in one process; leave one of them out")
@@ -67,17 +63,12 @@ def load_staged(
     fit, NextframeError when the processes do not come up."""
     from ....model.stages.process.processes import StageFault, StageStartError
     from ....worlds.neural.staged import build_staged
-    from ...config import read_text, world_info
 
-    kind = _kind_of(found)
-    info = world_info(
-        found.spec,
-        config_text=read_text(found.path / "world.yaml"),
-        weights_sha256=kind.weights_sha256(found.path),
-    )
+    source = source_of(found)
+    assert found.kind.staged_parts is not None, "stage_choice comes first"
     try:
         staged = build_staged(
-            info, kind.staged_parts(found.path), found.synonyms,
+            source.info, found.kind.staged_parts(found.path), source.synonyms,
             lambda config, tokenizer: layout_for(choice, config, tokenizer), clock,
             sessions=sessions, limits=limits,
         )  # fmt: skip
@@ -92,21 +83,6 @@ def load_staged(
 
     period_ns = int(Fraction(1_000_000_000) / found.spec.tick_hz)
     return SupervisedWorld(staged, StageFault, restart, period_ns=period_ns, limits=supervision)
-
-
-def _kind_of(found: WorldFolder) -> Any:
-    """The module that knows which files of the folder hold what; see `KINDS_WITH_STAGES`."""
-    if found.spec.kind == "drive":
-        from ....worlds.drive import world as drive
-
-        return drive
-    if found.spec.kind == "freedoom":
-        from ....worlds.freedoom import world as freedoom
-
-        return freedoom
-    from ....worlds.circuit import world as circuit
-
-    return circuit
 
 
 def layout_for(choice: StageChoice, config: DynamicsConfig, tokenizer: AnyTokenizer) -> StageLayout:
@@ -130,7 +106,6 @@ def layout_for(choice: StageChoice, config: DynamicsConfig, tokenizer: AnyTokeni
 def _check_devices(layout: StageLayout) -> None:
     """That this machine has the GPUs that are named; of launched processes each sees its own host's."""
     from ....model.stages.process.hosts import launched
-    from .device import check_gpu
 
     for device in layout.devices:
         kind, _, index = device.partition(":")
@@ -149,18 +124,16 @@ def auto_devices(processes: int) -> list[str]:
     return [f"{kind}:{at}" for at in range(processes)]
 
 
-def stages_report(world: World) -> dict[str, Any]:
-    """`stages` of a report, nothing for a world in one process."""
-    if not isinstance(world, SupervisedWorld):
-        return {}
-    inner: Any = world.inner
-    return {
-        "stages": {
-            "layout": str(inner.stages.layout),
-            "processes": inner.stages.layout.processes,
-            **world.as_report(),
-        }
-    }
+class StagesPart(SessionPart):
+    """The report of a world over several processes. `world`: as `load_staged` gave it."""
+
+    def __init__(self, world: SupervisedWorld) -> None:
+        self._world = world
+
+    def as_report(self) -> dict[str, Any]:
+        inner: Any = self._world.inner
+        layout = inner.stages.layout
+        return {"stages": {"layout": str(layout), "processes": layout.processes, **self._world.as_report()}}
 
 
 def summary(stages: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """One windowed session from the first tick to the last: events in, pictures out, and what the keys do.
 
-The world ticks on a thread of its own; this one pumps events and presents. Part of the composition root.
+The world ticks on a thread of its own; this one pumps events and presents.
 """
 
 from __future__ import annotations
@@ -8,50 +8,54 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ....controllers.human import HumanController
-from ...core import MonotonicClock, ReplayError, Snapshot
+from ...core import MonotonicClock, World
 from ...display.stills import write_png
 from ...display.surface import Surface
 from ...governor.adaptive import AdaptiveGovernor
-from ...load.world import parse_load
-from ...loop import Loop, period_ns
-from ...recording.parted import PartedRecording
-from ...tick.controls import SessionControls
+from ...loop import Loop
 from ...tick.heap import settled_heap
 from ...tick.latch import InputLatch
 from ...tick.threaded import FrameMailbox, GeneratorThread
 from ...timeline.machine import TimeMachine, TimeSettings
 from ...timeline.saves import default_folder, load_slot
-from ..choices import PlayOptions, deadline_of, make_recorder
+from ..builder import Session
+from ..choices import PlayOptions
 from ..instruments import InstrumentOptions, Instruments
 from ..outcome import print_outcome, write_report
 from ..parts.ahead import AheadPart, PlayerPeek
-from ..parts.drift import DriftPart
-from ..parts.guards import GuardPart
-from ..parts.stages import stages_report
+from ..parts.chosen import Chosen
+from ..parts.part import Setting
 from ..startup import OpenWorld, StartUp
 from ..terminal import Signals
 from .latency import WindowLatency
 from .panel import Panel
+from .recordings import Recordings
 from .switched import SwitchedRecorder
 
+LONG_S = 5.0
+"""For messages that are not the answer to a key: the player does not expect them."""
 IDLE_SLEEP_S = 0.002
 """Between looks at events and mailbox while there is nothing to show: a keypress waits no longer than this."""
 
 
-class WarmingLoop(Loop):
-    """A loop that warms its world on the thread it runs on, then ticks: `on_warm` is called in between."""
+class WarmingLoop:
+    """A loop whose world is warmed on the thread that ticks: a network's helper threads belong to their caller.
 
-    on_warm: Callable[[], None] = staticmethod(lambda: None)
+    `on_warm` is called between the two.
+    """
+
+    def __init__(self, loop: Loop, world: World, on_warm: Callable[[], None]) -> None:
+        self._loop, self._world, self._on_warm = loop, world, on_warm
+        self.controls = loop.controls
 
     def run(self, ticks: int | None = None) -> None:
         self._world.warm_up()
-        self.on_warm()
+        self._on_warm()
         with settled_heap():
-            super().run(ticks)
+            self._loop.run(ticks)
 
 
 class Game:
@@ -60,6 +64,7 @@ class Game:
     def __init__(
         self,
         options: PlayOptions,
+        chosen: Chosen,
         opened: OpenWorld,
         *,
         latch: InputLatch,
@@ -68,82 +73,76 @@ class Game:
         commands: Sequence[str],
         startup: StartUp,
     ) -> None:
-        info, clock = opened.info, MonotonicClock()
+        info = opened.info
         self._options, self._opened, self._startup = options, opened, startup
         self._surface, self._panel, self._given = surface, panel, list(commands)
-        self._controls = SessionControls()
-        self._deadline_ns = deadline_of(opened.found, None)
-        self._mailbox = FrameMailbox(clock, self._controls)
+        self._setting = setting = Setting.at(info.tick_hz, MonotonicClock(), seed=options.seed)
+        self._controls = setting.controls
+        self._mailbox = FrameMailbox(setting.clock, self._controls)
         self._controller = HumanController(latch, panel.bindings, info.actions)
-        tick_period_ns = period_ns(info.tick_hz)
         self._instruments = Instruments(
             InstrumentOptions(trace=options.trace, bursts=options.out, metrics_port=options.metrics_port),
             info.name,
-            self._controls,
-            tick_period_ns=tick_period_ns,
-            deadline_ns=self._deadline_ns,
+            setting,
         )
         self._latency = WindowLatency()
-        self._recorder = SwitchedRecorder(self._panel.note_action)
-        self._recordings: list[PartedRecording] = []
-        if options.record is not None:
-            self._recorder.start(self._recording_to(options.record, overwrite=options.overwrite))
-        if options.steps is not None:
-            self._controls.lock_quality(options.steps)
-        self._panel.prepare_prompts()
-        if options.prompt is not None:
-            self._controller.set_prompt(self._panel.read(options.prompt).said)
-        shape = None if options.load is None else parse_load(options.load)
-        self._ahead = AheadPart(
-            opened.world,
-            clock,
-            wanted=options.ahead,
-            shape=shape,
-            ceiling=lambda: self._controls.locked_quality or info.ladder[-1],
-            peek=PlayerPeek(self._controller.peek),
-        )
-        self._drift = DriftPart(
-            opened.world, opened.monitor, opened.drift, lambda text: self._panel.say(text, seconds=5)
-        )
-        self._guard = GuardPart(self._controls, lambda text: self._panel.say(text, seconds=5))
+        self._recorder = SwitchedRecorder(panel.note_action)
+        self._recordings = Recordings(opened, options.seed, self._recorder, self._say_long)
+        self._begin_as_asked()
         governor = AdaptiveGovernor(
             info.ladder,
-            clock,
-            tick_deadline_ns=self._deadline_ns,
-            tick_period_ns=int(tick_period_ns),
+            setting.clock,
+            tick_deadline_ns=setting.deadline_ns,
+            tick_period_ns=int(setting.tick_period_ns),
             controls=self._controls,
         )
         self._time = TimeMachine(
             opened.world,
             self._recorder,
-            TimeSettings(options.saves or default_folder(), options.seed),
-            say=self._panel.say,
-            broken=self._go_on_recording,
+            TimeSettings(self._saves, options.seed),
+            say=panel.say,
+            broken=self._recordings.go_on_from,
             shown=self._latency.skip,
             governor=governor,
         )
-        self._loop = WarmingLoop(
-            self._ahead.world,
+        ahead = AheadPart(
+            setting.clock,
+            ceiling=lambda: self._controls.locked_quality or info.ladder[-1],
+            peek=PlayerPeek(self._controller.peek),
+        )
+        self._session = Session(
+            opened.world,
+            setting,
+            parts=chosen.parts(opened, setting, self._say_long, say_drift=self._say_long, ahead=ahead),
+            instruments=self._instruments,
+        )
+        self._loop = self._session.loop(
             self._controller,
             self._mailbox,
             governor,
-            clock,
-            tick_period_ns=tick_period_ns,
-            deadline_ns=self._deadline_ns,
-            observer=self._instruments.observer(self._ahead.loaded, self._latency, self._ahead.counts, self._guard),
             recorder=self._time,
             interlude=self._time,
-            controls=self._controls,
-            seed=options.seed,
-            probe=self._instruments.probe,
-            ahead=self._ahead.seam,
-            aftercare=self._drift.care,
+            observers=(self._latency,),
         )
         if options.load_slot is not None:
-            self._time.load(load_slot(options.saves or default_folder(), options.load_slot, info))
-        self._panel.connect(opened, self._instruments.telemetry, self._latency, self._controls, self._recorder)
-        self._commands: dict[str, Callable[[], None]] = {
-            "pause": self._pause,
+            self._time.load(load_slot(self._saves, options.load_slot, info))
+        panel.connect(opened, self._instruments.telemetry, self._latency, self._controls, self._recorder)
+        self._commands = self._command_table()
+
+    def _begin_as_asked(self) -> None:
+        """Recording, quality and prompt that the session begins with."""
+        options = self._options
+        if options.record is not None:
+            self._recordings.start(options.record, overwrite=options.overwrite)
+        if options.steps is not None:
+            self._controls.lock_quality(options.steps)
+        self._panel.prepare_prompts()
+        if options.prompt is not None:
+            self._controller.set_prompt(self._panel.read(options.prompt).said)
+
+    def _command_table(self) -> dict[str, Callable[[], None]]:
+        return {
+            "pause": self._controls.toggle_pause,
             "single_tick": self._single_tick,
             "reset": self._reset,
             "quality_up": lambda: self._lock_quality(1),
@@ -161,13 +160,20 @@ class Game:
             "quit": self._controls.request_stop,
         }
 
+    @property
+    def _saves(self) -> Path:
+        return self._options.saves or default_folder()
+
+    def _say_long(self, text: str) -> None:
+        self._panel.say(text, seconds=LONG_S)
+
     def play(self, signals: Signals) -> int:
         """Until the player quits, the ticks are up, or Ctrl-C; then the recording and the report are written."""
         if any(binding.control in ("mouse:dx", "mouse:dy") for binding in self._panel.bindings.bindings):
             self._surface.capture_mouse(True)
         self._startup.restart_phase()
-        self._loop.on_warm = lambda: self._startup.mark("warmup")
-        thread = GeneratorThread(self._loop)
+        warming = WarmingLoop(self._loop, self._session.world, lambda: self._startup.mark("warmup"))
+        thread = GeneratorThread(warming)
         thread.start(self._options.ticks)
         try:
             with thread:
@@ -176,9 +182,9 @@ class Game:
                     if signals.received:
                         self._controls.request_stop()
         finally:
-            lost = self._end_recording()
+            lost = self._recordings.end()
         code = self._finish()
-        self._guard.check()
+        self._session.check()
         if lost is not None:
             raise lost
         return code
@@ -213,9 +219,6 @@ class Game:
 
     # --- commands -----------------------------------------------------------------------------------------------
 
-    def _pause(self) -> None:
-        self._controls.toggle_pause()
-
     def _single_tick(self) -> None:
         self._controls.request_single_tick()
         self._panel.say("one tick")
@@ -244,73 +247,19 @@ class Game:
 
     def _record(self) -> None:
         if self._recorder.active:
-            self._stop_recording()
-            return
-        path = self._options.out / f"recording-{_now()}.nfr"
-        world, loop = self._opened.world, self._loop
-        self._recorder.start_after_this_tick(
-            lambda: self._recording_to(path, state=world.snapshot(), tick=loop.tick + 1)
-        )
-        self._panel.say(f"recording from here: {path}", seconds=5)
-
-    def _recording_to(
-        self, path: Path, *, overwrite: bool = False, state: Snapshot | None = None, tick: int = 0
-    ) -> PartedRecording:
-        """A recording of this session, in as many files as it takes."""
-        opened, seed = self._opened, self._options.seed
-        recording = PartedRecording(
-            path,
-            opened.world,
-            lambda part: make_recorder(
-                part.path,
-                replace(opened, environment={**opened.environment, **part.notes}),
-                seed,
-                overwrite=part.overwrite,
-                initial_snapshot=part.state,
-            ),
-            say=lambda text: self._panel.say(text, seconds=5),
-            overwrite=overwrite,
-            state=state,
-            tick=tick,
-        )
-        self._recordings.append(recording)
-        return recording
-
-    def _go_on_recording(self, tick: int) -> None:
-        """A recording is one unbroken line of ticks: after a jump it goes on in a next file."""
-        if self._recorder.active and self._recordings:
-            self._recordings[-1].go_on_from(tick)
-
-    def _stop_recording(self) -> None:
-        lost = self._end_recording()
-        paths = ", ".join(str(path) for recording in self._recordings[-1:] for path in recording.paths)
-        self._panel.say(f"recording saved: {paths}" if lost is None else str(lost), seconds=8)
-
-    def _end_recording(self) -> ReplayError | None:
-        """Why ticks are missing at its end, if they are: told once everything else is safe."""
-        try:
-            self._recorder.close()
-        except ReplayError as error:
-            return error
-        return None
+            self._recordings.stop()
+        else:
+            self._recordings.start_here(self._options.out / f"recording-{_now()}.nfr", lambda: self._loop.tick + 1)
 
     def _finish(self) -> int:
-        report = self._instruments.report(
+        report = self._session.report(
             self._opened, self._startup, clock="real", governor_name="adaptive", load=self._options.load
         )
         if (waits := self._latency.percentiles_ms()) is not None:
             report["input_to_present_ms"] = waits  # in a window: to the end of the flip, not to the mailbox
-        report |= (
-            self._ahead.as_report()
-            | self._drift.as_report()
-            | self._guard.as_report()
-            | stages_report(self._opened.world)
-        )
         written = self._instruments.close()
         written["report"] = write_report(self._options.out / "report.json", report)
-        paths = [path for recording in self._recordings for path in recording.paths]
-        written |= {f"recording_{at}" if at > 1 else "recording": path for at, path in enumerate(paths, start=1)}
-        print_outcome(report, written)
+        print_outcome(report, {**written, **self._recordings.written()})
         sys.stdout.flush()
         return 0
 

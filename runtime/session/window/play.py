@@ -11,21 +11,17 @@ import numpy as np
 from ....controllers.bindings import Bindings, load_bindings
 from ...core import DisplayError, MonotonicClock
 from ...display.surface import Surface
-from ...load.world import parse_load
 from ...observe import report as reports
 from ...tick.latch import InputLatch
 from ..choices import PlayOptions, SessionOptions, check_recording_path, quality_choice
 from ..headless import run_session
 from ..outcome import print_outcome
-from ..parts.device import Placement, placement
-from ..parts.drift import drift_choice
+from ..parts.chosen import Chosen, choose
 from ..registry import WorldFolder
 from ..startup import (
     OpenWorld,
     StartUp,
-    check_folder,
     checked_prompt,
-    open_world,
     prefer_x11_without_a_session,
 )
 from ..terminal import Signals
@@ -36,26 +32,19 @@ HEADLESS_S = 30
 
 def play_world(options: PlayOptions, startup: StartUp) -> int:
     """Play in a window until the player quits; headless for half a minute where there is no display."""
-    found = check_folder(options.world, side_by_side=options.side_by_side)
-    drift_choice(options.drift, found, side_by_side=options.side_by_side)
-    _placement_of(options, found)
-    bindings = load_bindings(found.spec.action_space(), options.bindings)
+    chosen = choose(options)
+    found = chosen.found
+    bindings = load_bindings(found.spec.action_space(), options.bindings or found.bindings)
     check_recording_path(options.record, overwrite=options.overwrite)
     if options.prompt is not None:
         checked_prompt(options.prompt, found)
     quality_choice(None, options.steps, found.spec.ladder)
-    if options.load is not None:
-        parse_load(options.load)
     prefer_x11_without_a_session()
     try:
-        return _play_in_window(options, found, bindings, startup)
+        return _play_in_window(options, chosen, bindings, startup)
     except DisplayError as error:
         print(f"No window here: {str(error).rpartition('; ')[0] or error}.")
     return _play_headless(options, found, startup)
-
-
-def _placement_of(options: PlayOptions, found: WorldFolder) -> Placement:
-    return placement(options, found, side_by_side=options.side_by_side)
 
 
 def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -> int:
@@ -91,12 +80,12 @@ def _play_headless(options: PlayOptions, found: WorldFolder, startup: StartUp) -
     return reports.exit_code(outcome.report)
 
 
-def _play_in_window(options: PlayOptions, found: WorldFolder, bindings: Bindings, startup: StartUp) -> int:
+def _play_in_window(options: PlayOptions, chosen: Chosen, bindings: Bindings, startup: StartUp) -> int:
     from ...display.gl import GLDisplay
     from ...display.screen import Screen
     from ...display.window import Window
 
-    clock, latch = MonotonicClock(), InputLatch()
+    found, clock, latch = chosen.found, MonotonicClock(), InputLatch()
     frame_size_px = (found.spec.width_px * (2 if options.side_by_side else 1), found.spec.height_px)
     title = f"nextframe: {found.spec.title or found.name}"
     with ExitStack() as stack:
@@ -111,13 +100,13 @@ def _play_in_window(options: PlayOptions, found: WorldFolder, bindings: Bindings
         panel = Panel(found, bindings, help_lines(found, bindings), window.printed)
         surface = Screen(window, display, np.zeros((frame_size_px[1], frame_size_px[0], 3), np.uint8))
         given: list[str] = []
-        opened = _load_behind(surface, panel, given, options=options, found=found, startup=startup, signals=signals)
+        opened = _load_behind(surface, panel, given, options=options, chosen=chosen, startup=startup, signals=signals)
         if opened is None:
             return 0
         stack.callback(opened.world.close)
         from .game import Game
 
-        game = Game(options, opened, latch=latch, surface=surface, panel=panel, commands=given, startup=startup)
+        game = Game(options, chosen, opened, latch=latch, surface=surface, panel=panel, commands=given, startup=startup)
         stack.callback(game.close)
         return game.play(signals)
 
@@ -128,7 +117,7 @@ def _load_behind(
     given: list[str],
     *,
     options: PlayOptions,
-    found: WorldFolder,
+    chosen: Chosen,
     startup: StartUp,
     signals: Signals,
 ) -> OpenWorld | None:
@@ -139,14 +128,9 @@ def _load_behind(
     clock = MonotonicClock()
 
     def load() -> OpenWorld:
-        drift = drift_choice(options.drift, found, side_by_side=options.side_by_side)
-        place = _placement_of(options, found)
-        return open_world(
-            found, startup, clock=clock, seed=options.seed, side_by_side=options.side_by_side, warm=False, drift=drift,
-            stages=place.stages, device=place.device,
-        )  # fmt: skip
+        return chosen.open(startup, clock=clock, seed=options.seed, warm=False)
 
-    panel.say(f"loading {found.name} …", seconds=60)
+    panel.say(f"loading {chosen.found.name} …", seconds=60)
     with ThreadPoolExecutor(max_workers=1) as pool:
         loading: Future[OpenWorld] = pool.submit(load)
         while not loading.done():

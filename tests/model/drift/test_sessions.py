@@ -108,7 +108,7 @@ class Live:
             recorder=self.recorder,
             checksum_every=1,
             seed=3,
-            aftercare=self.part.care,
+            aftercare=self.part.aftercare,
         )
 
 
@@ -364,7 +364,7 @@ def test_a_calm_session_says_so_and_one_that_is_not_watched_says_nothing() -> No
     assert part.as_report() == {"drift": {"action": "log", "alarm_count": 0, "alarms": [], "last_score": 0.0}}
     assert summary(part.as_report()["drift"]) == "drift: none, score 0.00 at the end"
     assert DriftPart(world, None, "off").as_report() == {}
-    assert DriftPart(world, None, "off").care is None
+    assert DriftPart(world, None, "off").aftercare is None
 
 
 def test_a_score_that_is_no_number_is_null_in_the_report() -> None:

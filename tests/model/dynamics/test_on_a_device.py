@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from nextframe.runtime.core import Action, ManualClock, TickPlan
-from nextframe.runtime.session.parts.device import KINDS_ON_A_GPU
 from nextframe.runtime.session.registry import find_world, load_world
 from nextframe.worlds.neural.world import NeuralWorld
 from tests.support.worlds.elsewhere import THERE, Elsewhere, MixedError, back, elsewhere, moved
@@ -49,7 +48,7 @@ def session(world: NeuralWorld) -> tuple[list[np.ndarray], list[int]]:
 
 @pytest.mark.parametrize("name", ["circuit", "drive", "freedoom"])
 def test_a_session_elsewhere_mixes_nothing_and_is_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_world(name).spec.kind in KINDS_ON_A_GPU
+    assert find_world(name).kind.on_gpu
     played = []
     for there in (False, True):
         with elsewhere() if there else nullcontext():

@@ -11,13 +11,8 @@ import torch
 
 from nextframe.runtime.cli.app import run_command
 from nextframe.runtime.core import Action, ConfigError, FixedClock
-from nextframe.runtime.session.parts.device import (
-    AS_ITS_FILE_SAYS,
-    PlaceOptions,
-    device_choice,
-    device_environment,
-    placement,
-)
+from nextframe.runtime.session.parts.device import device_choice, device_environment
+from nextframe.runtime.session.parts.place import AS_ITS_FILE_SAYS, PlaceOptions, placement
 from nextframe.runtime.session.registry import find_world
 from nextframe.tools.audit.command import subject_of
 
@@ -132,7 +127,7 @@ def test_of_several_gpus_only_those_that_are_there(monkeypatch: pytest.MonkeyPat
     ("device", "world", "more", "said"),
     [
         ("gpu", "circuit", {}, "expected cpu, cuda, or one of several GPUs"),
-        ("cuda", "toy", {}, "toy is of kind toy and plays on the processor"),
+        ("cuda", "toy", {}, "toy plays on the processor"),
         ("cuda", "circuit", {"side_by_side": True}, "leave one out"),
         ("cuda", "circuit", {"staged": True}, "a layout names its devices itself"),
         ("cpu", "circuit", {"staged": True}, "a layout names its devices itself"),

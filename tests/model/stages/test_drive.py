@@ -20,8 +20,8 @@ from nextframe.model.stages.layout import parse_layout
 from nextframe.model.stages.ring import StageWeights
 from nextframe.runtime.cli.app import run_command
 from nextframe.runtime.core import FixedClock
-from nextframe.runtime.session.parts.device import PlaceOptions, placement
 from nextframe.runtime.session.parts.drift import BANK, REMEDIES
+from nextframe.runtime.session.parts.place import PlaceOptions, placement
 from nextframe.runtime.session.parts.stages import StageChoice, load_staged
 from nextframe.runtime.session.registry import WorldFolder, load_world
 from nextframe.runtime.session.supervisor import SupervisorLimits
@@ -139,7 +139,7 @@ def test_the_drive_world_is_watched_where_it_has_a_bank_and_is_not_mended(
     assert max(scores_of(bank, *next(real_sessions(Simulator(), 1, 120, 0.0)))) < report["drift"]["alarms"][0]["score"]
     for remedy in REMEDIES:
         assert run_command([*run, "--drift", remedy, "--out", str(tmp_path)]) == 2
-        assert f"--drift {remedy}: expected a world of kind circuit" in capsys.readouterr().err
+        assert f"--drift {remedy}: expected a world whose drift can be mended" in capsys.readouterr().err
 
 
 def test_the_drive_world_is_placed_like_the_circuit(folder: WorldFolder) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from nextframe.runtime.ahead.loaded import SteppedLoadedWorld, loaded
 from nextframe.runtime.ahead.world import AheadWorld, StepwiseWorld
-from nextframe.runtime.core import Action, ManualClock, TickPlan, always_open
+from nextframe.runtime.core import Action, ManualClock, TickPlan, World, always_open
 from nextframe.runtime.load.world import LoadedWorld, parse_load
 from nextframe.runtime.session.parts.ahead import AheadPart
+from nextframe.runtime.session.parts.load import LoadPart
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.doubles import PERIOD_NS
 from tests.support.worlds.ahead import AheadSession, SteppedToy, held_inputs
@@ -55,8 +56,11 @@ def test_load_changes_no_state_of_ticks_made_ahead() -> None:
     actions, found = held_inputs(80, seed=2), []
     for shape in (None, parse_load("steady:ms=3,on=denoise")):
         clock = ManualClock()
-        part = AheadPart(SteppedToy(clock), clock, wanted=True, shape=shape)
-        session = AheadSession(part.world, clock, actions, ahead=part.seam).run(len(actions))
+        parts = [*([LoadPart(shape, clock, stepwise=True)] if shape else []), AheadPart(clock)]
+        world: World = SteppedToy(clock)
+        for part in parts:
+            world = part.wrap(world)
+        session = AheadSession(world, clock, actions, ahead=parts[-1].ahead).run(len(actions))
         found.append(session.recorder.checksums)
         assert session.outcomes().count("hit") > 40
     assert found[0] == found[1]
@@ -67,5 +71,3 @@ def test_only_a_world_that_ticks_in_pieces_is_loaded_piece_by_piece() -> None:
     assert not isinstance(loaded(ToyWorld(clock), shape, clock, stepwise=True), StepwiseWorld)
     assert isinstance(loaded(SteppedToy(clock), shape, clock, stepwise=True), StepwiseWorld)
     assert type(loaded(SteppedToy(clock), shape, clock, stepwise=False)) is LoadedWorld
-    toy = ToyWorld(clock)
-    assert loaded(toy, None, clock, stepwise=True) is toy

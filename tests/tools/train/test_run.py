@@ -161,9 +161,8 @@ def test_the_world_runs_and_comes_back_bit_for_bit_after_rollbacks(made: Path, t
 
 def test_every_button_reaches_the_world_and_its_keys_are_free_of_conflicts(made: Path) -> None:
     from nextframe.controllers.bindings import load_bindings
-    from nextframe.runtime.session.registry import own_bindings
 
-    bindings = load_bindings(find_world(str(made)).spec.action_space(), own_bindings(str(made)))
+    bindings = load_bindings(find_world(str(made)).spec.action_space(), find_world(str(made)).bindings)
     for button in ("left", "right", "up", "down"):
         assert f"key:{button}" in bindings.controls_of(button)
     world: Any = load_world(find_world(str(made)))

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from nextframe.runtime.core import Action, ConfigError, TickPlan, WeightsError, always_open
-from nextframe.runtime.session.registry import find_world, load_world, own_bindings
+from nextframe.runtime.session.registry import find_world, load_world
 from nextframe.worlds.neural.pixels import PixelWorld, one_of_each
 from tests.support.grids import world_document, write_world
 
@@ -78,9 +78,9 @@ def test_buttons_of_no_group_may_be_held_together() -> None:
 
 
 def test_a_world_may_bring_its_own_keys(folder: Path) -> None:
-    assert own_bindings(str(folder)) is None
+    assert find_world(str(folder)).bindings is None
     (folder / "bindings.yaml").write_text("version: 1\n", encoding="utf-8")
-    assert own_bindings(str(folder)) == folder / "bindings.yaml"
+    assert find_world(str(folder)).bindings == folder / "bindings.yaml"
 
 
 @pytest.mark.parametrize(
