@@ -4,10 +4,12 @@ Late policy. A neural tick costs about a whole period, so catching up by running
 later still. At most one tick runs per slot. A tick that presents after its slot has ended moves the timetable: the
 next tick is released when this one is done, with a whole deadline of its own, and world time dilates by exactly the
 overrun. Waiting for the next slot of the old timetable instead would halve the rate of a world that is 5 % too slow.
-Each whole period of dilation is counted as one lost slot. A commit that reaches into the next slot moves nothing:
-that tick starts late and the time comes out of its budget, since its response is counted from its release. Being
-over 250 ms late once (suspend, debugger) is one `clock_gap` and no miss; twice in a row is overload and is counted
-as such.
+Each whole period of dilation is counted as one lost slot. A commit that reaches into later slots moves nothing:
+the next tick starts late and the time comes out of its budget, since its response is counted from its release.
+
+Time that passes while the world works is the world's, however long. A `clock_gap` is more than 250 ms in which the
+process did not run at all (suspend, SIGSTOP, a debugger): no tick is late for it. The probe tells the two apart; where
+it cannot, as on a manual clock, only time that passes while the loop sleeps is a gap, and not twice in a row.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from .tick.probe import HostUse, NullProbe, Probe
 from .tick.record import TickRecord
 
 CLOCK_GAP_NS = 250_000_000
-"""Later than this is no slow tick but a stopped machine; Bevy gives up the same stretch of time."""
+"""A process that stood still for longer is a stopped machine; Bevy gives up the same stretch of time."""
 
 
 class Governor(Protocol):
@@ -215,30 +217,45 @@ class Loop:
         self._timetable.anchor(self._clock.now_ns())
         self._slot, self._resumed = 0, True
         while not self.controls.stopping and (last_tick is None or self.tick < last_tick):
-            gap = self._wait()
+            gap_ns = self._wait()
             if self.controls.stopping:
                 return
             turn = self._interlude.turn(self.tick)
             if turn is not None:
                 self._take(turn)
             elif self.controls.take_tick():
-                self._tick(gap)
+                self._tick(gap_ns)
             else:
                 self._resumed = True
             self._slot += 1
 
-    def _wait(self) -> bool:
-        """Sleep to the release of this slot; returns whether the clock jumped meanwhile."""
+    def _wait(self) -> int:
+        """Sleep to the release of this slot; returns the clock gap meanwhile in ns, 0 if there was none."""
         release_ns = self._timetable.release_ns(self._slot)
-        self._ahead.prepare(release_ns)
+        self._ahead.prepare(release_ns)  # the world's work, also where it takes longer than there is
+        asleep_ns = self._clock.now_ns()
         self._clock.sleep_until(release_ns)
-        late_ns = self._clock.now_ns() - release_ns
-        if late_ns <= CLOCK_GAP_NS or self._gap_before:
-            return False
-        self._timetable.delay(late_ns)
-        return True
+        woke_ns = self._clock.now_ns()
+        overslept_ns = woke_ns - max(release_ns, asleep_ns)
+        if overslept_ns <= CLOCK_GAP_NS:
+            return 0
+        stopped_ns = self._probe.stopped_ns(asleep_ns, woke_ns)
+        if stopped_ns is None:
+            stopped_ns = 0 if self._gap_before else overslept_ns
+        stopped_ns = min(stopped_ns, overslept_ns)
+        if stopped_ns <= CLOCK_GAP_NS:
+            return 0
+        self._timetable.delay(stopped_ns)
+        return stopped_ns
 
-    def _tick(self, woke_after_gap: bool) -> None:
+    def _stopped_ns(self, since_ns: int, until_ns: int, late_ns: int) -> int:
+        """Of time in which the world worked, what is a clock gap; `late_ns`: less than a gap is not looked into."""
+        if late_ns <= CLOCK_GAP_NS:
+            return 0
+        stopped_ns = min(late_ns, self._probe.stopped_ns(since_ns, until_ns) or 0)
+        return stopped_ns if stopped_ns > CLOCK_GAP_NS else 0
+
+    def _tick(self, gap_before_ns: int) -> None:
         now_ns = self._clock.now_ns
         release_ns = self._timetable.release_ns(self._slot)
         self._probe.begin()
@@ -255,9 +272,14 @@ class Loop:
         care = None if mishaps.discarded else self._aftercare.after_commit(self.tick)  # else there is nothing new
         times = _Times(release_ns, poll_ns, emit_ns, present_ns, paced_ns, commit_ns, now_ns())
 
-        gap = woke_after_gap or (times.late_ns(self._deadline_ns) > CLOCK_GAP_NS and not self._gap_before)
-        lost_slots = self._move_timetable(present_ns, times.commit_end_ns, gap)
-        record = self._measure(times, plan, result, mishaps, gap=gap, lost_slots=lost_slots, host=host)
+        stopped_ns = self._stopped_ns(release_ns, present_ns, times.late_ns(self._deadline_ns))
+        after_ns = self._stopped_ns(present_ns, times.commit_end_ns, times.commit_end_ns - present_ns)
+        gap_ns = gap_before_ns + stopped_ns + after_ns
+        gap = gap_ns > 0
+        lost_slots = self._move_timetable(present_ns, times.commit_end_ns, stopped_ns, after_ns)
+        record = self._measure(
+            times, plan, result, mishaps, gaps_ns=(stopped_ns, gap_ns), lost_slots=lost_slots, host=host
+        )
         self._record(action, result.steps_applied, reset, ClockGap() if gap else None, mishaps, care)
         self._governor.observe(record)
         self._observer.observe(record)
@@ -272,17 +294,19 @@ class Loop:
         self.tick, self._resumed = turn.next_tick, True
         self._timetable.delay(max(0, self._clock.now_ns() - self._timetable.release_ns(self._slot + 1)))
 
-    def _move_timetable(self, present_ns: int, commit_end_ns: int, gap: bool) -> int:
-        """After an overrun the next tick is released at once; returns the periods lost by it, by the late policy."""
-        next_ns, after_next_ns = (self._timetable.release_ns(self._slot + n) for n in (1, 2))
-        if present_ns <= next_ns and commit_end_ns < after_next_ns:
+    def _move_timetable(self, present_ns: int, commit_end_ns: int, stopped_ns: int, stopped_after_ns: int) -> int:
+        """After an overrun the next tick is released at once; returns the periods lost by it, by the late policy.
+
+        `stopped_ns`, `stopped_after_ns`: clock gaps before and after the picture, which lose nothing.
+        """
+        next_ns = self._timetable.release_ns(self._slot + 1)
+        if present_ns <= next_ns:
+            self._timetable.delay(stopped_after_ns)
             return 0
         overrun_ns = commit_end_ns - next_ns
         self._timetable.delay(overrun_ns)
-        if gap:
-            return 0
         lost_before = self._dilation_ns // self._timetable.period_ns
-        self._dilation_ns += overrun_ns
+        self._dilation_ns += max(0, overrun_ns - stopped_ns - stopped_after_ns)
         return int(self._dilation_ns // self._timetable.period_ns - lost_before)
 
     def _measure(
@@ -292,11 +316,12 @@ class Loop:
         result: TickResult,
         mishaps: Mishaps,
         *,
-        gap: bool,
+        gaps_ns: tuple[int, int],
         lost_slots: int,
         host: HostUse,
     ) -> TickRecord:
-        late_ns = 0 if gap else times.late_ns(self._deadline_ns)
+        stopped_ns, gap_ns = gaps_ns
+        late_ns = max(0, times.late_ns(self._deadline_ns) - stopped_ns)
         frames, steps = len(result.frames), result.steps_applied
         return TickRecord(
             tick=self.tick,
@@ -320,13 +345,15 @@ class Loop:
             missed=late_ns > 0,
             lost_slots=lost_slots,
             held_frames=-int(-late_ns * frames // self._timetable.period_ns) + frames * mishaps.discarded,  # rounded up
-            clock_gap=gap,
+            clock_gap=gap_ns > 0,
             resumed=self._resumed,
             input_event_ns=self._controller.last_input_ns,
             reason=_reason(plan, steps),
             host=host,
             ahead=self._ahead.guess(),
             mishaps=mishaps,
+            stopped_ns=stopped_ns,
+            gap_ns=gap_ns,
         )
 
     def _take_action(self) -> tuple[Action, Reset | None]:

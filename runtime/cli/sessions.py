@@ -116,6 +116,9 @@ def run(
         float | None,
         option(help="Exit with 1 if more of the ticks miss.", metavar="SHARE", min=0.0, max=1.0, panel=QUALITY),
     ] = None,
+    ignore_clock_gaps: Annotated[
+        bool, flag("--ignore-clock-gaps", help="Times the process was stopped count as no miss.", panel=QUALITY)
+    ] = False,
     steps: Steps = None,
     seed: Seed = 0,
     prompt: PromptText = None,
@@ -196,7 +199,8 @@ def run(
     )
     outcome = run_session(options, StartUp(ctx.obj))
     shortage = reports.shortage(outcome.report, max_miss_rate)
-    code = INTERRUPTED if outcome.interrupted else reports.exit_code(outcome.report, max_miss_rate)
+    met = reports.exit_code(outcome.report, max_miss_rate, ignore_clock_gaps=ignore_clock_gaps)
+    code = INTERRUPTED if outcome.interrupted else met
     print_outcome(outcome.report, outcome.written, max_miss_rate)
     if outcome.interrupted:
         print(f"stopped after {outcome.report['ticks']} of {ticks} ticks; everything up to there is written")

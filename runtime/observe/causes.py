@@ -135,7 +135,7 @@ class MissLog:
 
     def _explained(self, record: TickRecord) -> MissedTick:
         parts, usual = parts_of(record), self.usual()
-        late_ns = record.present_ns - record.deadline_ns
+        late_ns = record.late_ns
         last = self._before[-1] if self._before else None
         # A second stop of over 250 ms in a row is overload by the loop's own rule, not the first one's aftermath.
         gap = record.clock_gap or (last is not None and last.clock_gap and late_ns <= CLOCK_GAP_NS)

@@ -27,7 +27,7 @@ LIVE_TICKS = 120
 MAX_DECISIONS = 500
 COLUMNS = (
     *("tick", "response_ns", "late_ns", "frame_time_ns", "shown_at_ns", "paced_ns", "continues", "frames"),
-    *("steps_asked", "steps_applied", "missed", "lost_slots", "held_frames", "clock_gap", "overhead_ns"),
+    *("steps_asked", "steps_applied", "missed", "lost_slots", "held_frames", "clock_gap", "gap_ns", "overhead_ns"),
     *("late_start_ns", "input_to_present_ns", *(f"{stage}_ns" for stage in STAGES)),
 )
 """One integer each per tick. `shown_at_ns`: when its first frame was presented, on the loop's clock. `continues`: no
@@ -155,7 +155,7 @@ def _row(record: TickRecord, frame_time_ns: int, input_ns: int, *, continues: bo
     return (
         record.tick,
         record.present_ns - record.release_ns,
-        0 if record.clock_gap else max(0, record.present_ns - record.deadline_ns),
+        record.late_ns,
         frame_time_ns,
         record.present_ns,
         record.paced_ns,
@@ -167,6 +167,7 @@ def _row(record: TickRecord, frame_time_ns: int, input_ns: int, *, continues: bo
         record.lost_slots,
         record.held_frames,
         int(record.clock_gap),
+        record.gap_ns,
         record.commit_end_ns
         - record.start_ns
         - record.paced_ns

@@ -116,7 +116,7 @@ class TraceFormatter:
     def _actual(self, record: TickRecord, cause: str | None) -> None:
         reduced = record.clock_gap or record.steps_applied < record.plan.denoise_steps
         colour = LATE if record.missed else REDUCED if reduced else IN_TIME
-        late_ns = 0 if record.clock_gap else max(0, record.present_ns - record.deadline_ns)
+        late_ns = record.late_ns
         args = (
             f'"steps_asked":{record.plan.denoise_steps},"steps_applied":{record.steps_applied},'
             f'"late_ms":{_ms(late_ns)},"response_ms":{_ms(record.response_ns)},"reason":{_quoted(record.reason)}'
@@ -176,9 +176,9 @@ class TraceFormatter:
             self._instant(EVENTS, f"{self._plan_steps} to {plan_steps} steps", record.poll_ns, args)
         self._plan_steps = plan_steps
         if record.clock_gap:
-            self._instant(EVENTS, "clock gap", record.poll_ns, f'"tick":{record.tick}')
+            self._instant(EVENTS, "clock gap", record.poll_ns, f'"tick":{record.tick},"gap_ms":{_ms(record.gap_ns)}')
         if record.missed:
-            late_ms = _ms(record.present_ns - record.deadline_ns)
+            late_ms = _ms(record.late_ns)
             args = f'"tick":{record.tick},"late_ms":{late_ms},"lost_slots":{record.lost_slots}'
             self._instant(EVENTS, "miss" if cause is None else f"miss: {cause}", record.present_ns, args)
 

@@ -28,11 +28,13 @@ def print_outcome(report: dict[str, Any], written: dict[str, Path], max_miss_rat
 
     response, rate = report["response_ms"], report["miss_rate"]
     missed = "-" if rate is None else f"{100 * rate:.2f} %"
+    stood_still = report["clock_gaps"]
+    gaps = f"{stood_still} clock gaps ({report['clock_gap_ms']:.0f} ms), " if stood_still else ""
     asked = "" if max_miss_rate is None else f" (at most {100 * max_miss_rate:g} % asked)"
     print(
         f"{report['world']}: {report['ticks']} ticks, {shown(report['fps'])} fps, "
         f"response p50 {shown(response['p50'])} p99 {shown(response['p99'])} ms of {report['deadline_ms']:g}, "
-        f"missed {missed}{asked}, "
+        f"missed {missed}{asked}, {gaps}"
         f"{shown(report['steps_mean'], 2)} denoise steps mean, {report['clock']} clock"
     )
     phases = ", ".join(f"{name} {ms:.0f}" for name, ms in report["ttff_ms"].items() if ms is not None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core import ConfigError, NextframeError
-from ..observe.report import LEAST_TICKS
+from ..observe.report import LEAST_TICKS, late_rate
 
 TICKS_FOR_A_HUNDREDTH = 100
 """With fewer, a 99th percentile is hardly more than the slowest tick, and 100 ticks in a row were never seen."""
@@ -81,11 +81,13 @@ class DeadlineReport:
         most_misses_in_100: int | None = None,
         min_steps_mean: float | None = None,
         p99_ms: float | None = None,
+        ignore_clock_gaps: bool = False,
     ) -> None:
         """Passes when every target is met; all limits are inclusive, and a limit of None is not asked.
 
         `max_miss_rate`: 0 to 1. `longest_run`: missed ticks one after the other. `most_misses_in_100`: in any 100
         ticks in a row. `min_steps_mean`: mean denoise steps at least. `p99_ms`: release to picture.
+        `ignore_clock_gaps`: times over 250 ms in which the process did not run count as no miss.
         AssertionError with a table when a target is missed. `CannotMeasure` when the session is too short to decide:
         below 20 ticks, below 1/max_miss_rate ticks (a single miss would already be too many), below 100 ticks where
         `most_misses_in_100` or `p99_ms` is asked. ConfigError for a limit that no number could meet.
@@ -99,7 +101,7 @@ class DeadlineReport:
             p99_ms=p99_ms,
         )
         asked = [
-            Target("miss rate", max_miss_rate, self.miss_rate, ticks_to_decide(max_miss_rate)),
+            Target("miss rate", max_miss_rate, self._late_rate(ignore_clock_gaps), ticks_to_decide(max_miss_rate)),
             *_target("longest run of misses", longest_run, self.data.get("worst_miss_run"), LEAST_TICKS),
             *_target(
                 "most misses in 100 ticks",
@@ -115,6 +117,9 @@ class DeadlineReport:
             raise CannotMeasure(f"{self.data['world']}: {shortage} (report: {self.path})")
         if not all(target.met for target in asked):
             raise AssertionError(self.explain(asked))
+
+    def _late_rate(self, ignore_clock_gaps: bool) -> float | None:
+        return late_rate(self.data, ignore_clock_gaps=ignore_clock_gaps) if self.data["ticks"] else None
 
     def explain(self, asked: Sequence[Target]) -> str:
         """The targets against what was measured, the worst ticks with their causes, and where to read on."""

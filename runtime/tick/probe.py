@@ -20,6 +20,8 @@ try:
 except ImportError:  # Windows has no such module; the counts stay zero there
     resource = None  # type: ignore[assignment]
 
+from .stops import StopWatch
+
 
 class HostUse(NamedTuple):
     """From poll to present, of the thread that ticks.
@@ -46,6 +48,10 @@ class Probe(Protocol):
 
     def use(self) -> HostUse: ...
 
+    def stopped_ns(self, since_ns: int, until_ns: int) -> int | None:
+        """Of this time on the loop's clock, how much the process did not run at all; None where that cannot be told."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -57,6 +63,9 @@ class NullProbe:
 
     def use(self) -> HostUse:
         return NO_USE
+
+    def stopped_ns(self, since_ns: int, until_ns: int) -> int | None:
+        return None
 
     def close(self) -> None:
         pass
@@ -71,6 +80,7 @@ class HostProbe:
         self._before = HostUse()
         self._gc_ns = 0
         self._gc_began_ns = 0
+        self._stops = StopWatch()
         gc.callbacks.append(self._on_gc)
 
     def begin(self) -> None:
@@ -81,7 +91,11 @@ class HostProbe:
     def use(self) -> HostUse:
         return HostUse._make(map(operator.sub, self._read(), self._before))
 
+    def stopped_ns(self, since_ns: int, until_ns: int) -> int | None:
+        return self._stops.stopped_ns(since_ns, until_ns)
+
     def close(self) -> None:
+        self._stops.close()
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
         self._close_schedstat()
@@ -89,6 +103,7 @@ class HostProbe:
     def _open(self) -> None:
         """The file of the thread that ticks from now on; it names that thread from its opening."""
         self._close_schedstat()
+        self._stops.start()
         self._thread = threading.get_ident()
         try:
             self._schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY)

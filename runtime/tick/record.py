@@ -22,7 +22,8 @@ class TickRecord:
     or a pause, so the time since the frame before says nothing. `input_event_ns`: earliest input in the action.
     `host`: what the machine did from poll to present. `ahead`: what of the tick was made before its release; `stage_ns`
     and `step_ns` hold all it cost, whenever that was. `mishaps`: what went wrong in it and was survived; the
-    frames of a discarded tick are held ones.
+    frames of a discarded tick are held ones. `stopped_ns`: of the time from release to present, how much was a clock
+    gap, in which the process did not run; it makes no tick late. `gap_ns`: all such time since the tick before.
     """
 
     tick: int
@@ -49,6 +50,13 @@ class TickRecord:
     host: HostUse = NO_USE
     ahead: Guess = NO_GUESS
     mishaps: Mishaps = NO_MISHAPS
+    stopped_ns: int = 0
+    gap_ns: int = 0
+
+    @property
+    def late_ns(self) -> int:
+        """Past the deadline, less the time in which the process did not run."""
+        return max(0, self.present_ns - self.deadline_ns - self.stopped_ns)
 
     @property
     def response_ns(self) -> int:

@@ -10,7 +10,7 @@ from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Governor, Interlude, Loop
 from nextframe.runtime.tick.controls import SessionControls
 from nextframe.runtime.tick.events import events_to_text
-from nextframe.runtime.tick.probe import Probe
+from nextframe.runtime.tick.probe import NullProbe, Probe
 from nextframe.runtime.tick.record import TickRecord
 from nextframe.worlds.toy.world import ToyWorld
 
@@ -96,6 +96,16 @@ class Costs:
         self._clock.advance_ns(self._by_tick(self.tick).get(stage, 0))
         if stage == "commit":
             self.tick += 1
+
+
+class KnownStops(NullProbe):
+    """Says that the process did not run in these spans of time, each (from, to) in ns of the session's clock."""
+
+    def __init__(self, *spans_ns: tuple[int, int]) -> None:
+        self._spans_ns = spans_ns
+
+    def stopped_ns(self, since_ns: int, until_ns: int) -> int:
+        return sum(max(0, min(until_ns, end_ns) - max(since_ns, start_ns)) for start_ns, end_ns in self._spans_ns)
 
 
 class Session:

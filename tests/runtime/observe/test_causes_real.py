@@ -41,8 +41,17 @@ def sleeping(duration_ns: int) -> Work:
     return lambda: time.sleep(duration_ns / 1e9)
 
 
+def stopped() -> None:
+    """Half a second in which this process is stopped by a signal, as a shell's Ctrl-Z or a debugger would."""
+    script = f"kill -STOP {os.getpid()}; sleep 0.5; kill -CONT {os.getpid()}"
+    with subprocess.Popen(["sh", "-c", script]):
+        pass
+
+
 class RealRig:
     """World, controller and display on the real clock; `faults`: extra work by tick and place."""
+
+    last_input_ns: int | None = None
 
     def __init__(self, faults: Mapping[tuple[int, str], Work], base_ns: Mapping[str, int] | None = None) -> None:
         self.faults, self.base_ns = dict(faults), dict(base_ns or {"denoise": 4 * MS})
@@ -130,9 +139,10 @@ def test_a_real_long_commit_makes_the_next_tick_wait() -> None:
 
 
 def test_a_real_gap_of_the_clock_is_found_in_the_tick_after_it() -> None:
-    faults = {(12, "decode"): sleeping(450 * MS), (13, "decode"): sleeping(FAULT_NS)}
+    faults = {(12, "decode"): stopped, (13, "decode"): sleeping(FAULT_NS)}
     rig = RealRig(faults).run(16)
     assert rig.records[12].clock_gap
+    assert rig.records[12].gap_ns > 300 * MS
     assert rig.causes((13,)) == {"clock_gap"}
 
 
@@ -240,3 +250,10 @@ def test_a_real_rival_for_the_core_is_external() -> None:
         pytest.skip(f"the machine was too busy to tell: {len(alone)} of 30 in time alone, {len(beside)} of 50 missed")
     found = [rig.log.cause_of(record) for record in beside]
     assert found.count("external") >= 0.9 * len(found), found
+
+
+def test_a_real_stall_of_half_a_second_is_no_gap_of_the_clock() -> None:
+    """The control: the process slept, and so could have run."""
+    rig = RealRig({(12, "decode"): sleeping(500 * MS)}).run(16)
+    assert not rig.records[12].clock_gap
+    assert rig.records[12].missed

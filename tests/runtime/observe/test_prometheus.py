@@ -12,7 +12,7 @@ import pytest
 from nextframe.runtime.observe import prometheus
 from nextframe.runtime.observe.prometheus import MetricsError, PrometheusMetrics
 from nextframe.runtime.tick.record import TickRecord
-from tests.support.doubles import MS, PERIOD_NS, Session
+from tests.support.doubles import MS, PERIOD_NS, KnownStops, Session
 
 pytest.importorskip("prometheus_client", reason="needs the extra: pip install 'nextframe[metrics]'")
 
@@ -26,7 +26,7 @@ def session() -> Session:
     def costs(tick: int) -> Mapping[str, int]:
         return {**EASY, "decode": {4: 90, 7: 400}.get(tick, 2) * MS}
 
-    return Session(costs)
+    return Session(costs, probe=KnownStops((350 * MS, 900 * MS)))
 
 
 @pytest.fixture

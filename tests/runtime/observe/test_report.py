@@ -22,7 +22,16 @@ from tests.support.paths import ROOT
 DEFINITIONS_PAGE = ROOT / "docs" / "metrics.md"
 REPORT_KEYS = {
     *("schema", "world", "tick_hz", "clock", "ticks", "warmup_ticks", "deadline_ms", "misses", "miss_rate"),
-    *("worst_miss_run", "most_misses_in_100", "lost_slots", "held_frames", "clock_gaps", "response_ms", "fps"),
+    *(
+        "worst_miss_run",
+        "most_misses_in_100",
+        "lost_slots",
+        "held_frames",
+        "clock_gaps",
+        "clock_gap_ms",
+        "response_ms",
+        "fps",
+    ),
     *("low1_p99_fps", "low1_avg_fps", "hitch_ms_per_s", "animation_error_ms", "jitter_ms", "ttff_ms"),
     *("steps_histogram", "steps_mean", "level_switches_per_100", "stage_ms", "overhead_ms", "input_to_present_ms"),
     *("miss_causes", "missed_ticks", "governor", "series", "state", "env", "config_sha256", "weights_sha256"),
@@ -302,7 +311,7 @@ def test_a_log_with_another_warm_up_is_refused() -> None:
 
 def of_ticks(ticks: int, misses: int = 0, warmup_ticks: int = 0) -> dict[str, Any]:
     rate = misses / ticks if ticks else None
-    return {"ticks": ticks, "misses": misses, "miss_rate": rate, "warmup_ticks": warmup_ticks}
+    return {"ticks": ticks, "misses": misses, "miss_rate": rate, "warmup_ticks": warmup_ticks, "clock_gaps": 0}
 
 
 @pytest.mark.parametrize(
@@ -346,3 +355,9 @@ def test_telemetry_keeps_integers_and_no_records() -> None:
     assert {column.dtype.kind for column in columns.values()} == {"i"}
     assert len(columns) * 8 <= 200, "bytes a tick"
     assert list(columns["tick"]) == list(range(5_000))
+
+
+def test_clock_gaps_count_against_a_target_unless_they_are_to_be_ignored() -> None:
+    report = {**of_ticks(200, 1), "clock_gaps": 1}
+    assert exit_code(report, 0.005) == 1
+    assert exit_code(report, 0.005, ignore_clock_gaps=True) == 0

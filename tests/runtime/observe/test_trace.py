@@ -26,7 +26,7 @@ from nextframe.tools.lab.traces import cost as trace_cost
 from nextframe.tools.lab.traces.check import Check, check_file, check_text, main
 from nextframe.tools.lab.traces.cost import Block, Pair, compare
 from nextframe.worlds.toy.world import ToyWorld
-from tests.support.doubles import MS, PERIOD_NS, ListedController, Session
+from tests.support.doubles import MS, PERIOD_NS, KnownStops, ListedController, Session
 
 Costs = Callable[[int], Mapping[str, int]]
 EASY: Mapping[str, int] = {"condition": MS, "denoise": 5 * MS, "decode": 2 * MS, "commit": 3 * MS}
@@ -175,6 +175,7 @@ def test_changes_of_the_plan_resets_and_clock_gaps_are_instants(tmp_path: Path) 
     session = Session(
         lambda tick: {**EASY, "decode": 400 * MS} if tick == 3 else EASY,
         governor=lambda clock: TraceGovernor([4, 4, 2]),
+        probe=KnownStops((150 * MS, 600 * MS)),
     )
     session.controls.request_reset(7)
     notes = on_track(traced(tmp_path / "t.json", session, ticks=5), "events", "i")
