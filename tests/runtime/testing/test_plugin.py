@@ -64,6 +64,21 @@ def test_a_world_within_its_deadline_passes(run: DeadlineSession) -> None:
     assert report.trace is None
 
 
+@pytest.mark.parametrize("stage", ["condition", "decode", "commit"])
+def test_a_world_that_hitches_once_a_second_fails_more_the_longer_it_hitches(run: DeadlineSession, stage: str) -> None:
+    seen = []
+    for ms in (120, 200, 260, 400, 900):
+        load = f"gc:ms={ms},every=1,on={stage}"
+        report = run("toy", bot="wander", ticks=400, clock="manual", costs={"denoise": 1.0}, load=load)
+        assert report["clock_gaps"] == 0
+        assert report["response_ms"]["max"] >= ms - (50 if stage == "commit" else 0)
+        with pytest.raises(AssertionError):
+            report.assert_on_time(max_miss_rate=0.01)
+        seen.append((report.miss_rate, report["hitch_ms_per_s"], -report["fps"], -report["low1_avg_fps"]))
+    for column in zip(*seen, strict=True):
+        assert list(column) == sorted(column)
+
+
 def test_a_world_made_too_slow_fails_with_a_table(run: DeadlineSession) -> None:
     report = run("toy", ticks=200, clock="manual", costs={"denoise": 60.0})
     with pytest.raises(AssertionError) as failure:
