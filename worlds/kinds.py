@@ -48,6 +48,10 @@ class Gates(Protocol):
 
     def print_summary(self, report: dict[str, Any]) -> None: ...
 
+    def card(self, report: dict[str, Any]) -> str:
+        """The report as Markdown, for the model card."""
+        ...
+
 
 @dataclass(frozen=True)
 class WorldKind:

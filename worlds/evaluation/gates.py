@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,25 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+DYNAMICS, RENDERER = "dynamics", "renderer"
+"""What a gate tests: how the latent goes on, or the picture that is drawn of it wherever it is."""
 WORDS = {True: "yes", False: "NO", None: "not measured"}
 FILM_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`sign`: `<=` or `>=`. `tests`: `DYNAMICS` or `RENDERER`. `text`: what is measured, for a card."""
+
+    sign: str
+    bound: float
+    tests: str
+    text: str
+
+
+def judged_all(numbers: Mapping[str, float | None], gates: Mapping[str, Gate]) -> dict[str, dict[str, Any]]:
+    """As a report has them, in the order of `numbers`."""
+    return {name: judged(value, gates[name].sign, gates[name].bound) for name, value in numbers.items()}
 
 
 def judged(value: float | None, sign: str, bound: float) -> dict[str, Any]:
@@ -30,6 +48,12 @@ def print_gates(title: str, gates: Mapping[str, Mapping[str, Any]], console: Con
         value = "-" if row["value"] is None else f"{row['value']:.4g}"
         table.add_row(name.replace("_", " "), value, row["bound"], WORDS[row["met"]])
     (console or Console()).print(table)
+
+
+def print_head(report: Mapping[str, Any], console: Console) -> None:
+    """The world, its weights and its gates."""
+    title = f"{report['world']}, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
+    print_gates(title, report["gates"], console)
 
 
 def write_report(path: Path, report: Mapping[str, Any], film: Sequence[NDArray[np.uint8]]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ...runtime.core import quantise_axis
-from ...runtime.session.startup import prepare_torch
 
 TICKS = 1200
 HOLD_TICKS = 3
@@ -54,7 +53,6 @@ def tour(world: str, purpose: str | None, script_of: Callable[[int, int], str]) 
     parser.add_argument("--ticks", type=int, default=TICKS)
     parser.add_argument("--denoise-steps", type=int, default=4)
     options = parser.parse_args()
-    prepare_torch()
     text = script_of(options.ticks, options.denoise_steps)
     options.to.parent.mkdir(parents=True, exist_ok=True)
     options.to.write_text(text, encoding="utf-8")

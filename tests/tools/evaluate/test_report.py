@@ -18,10 +18,10 @@ from nextframe.tools.evaluate.measures.following import Effort
 from nextframe.tools.evaluate.page import render_page
 from nextframe.tools.evaluate.plots import Axes, chart
 from nextframe.tools.evaluate.sections import GATES, NAMES, QUICK, Sizes, evaluate_pair, gates
-from nextframe.worlds.circuit.evaluation import pair as circuit
-from nextframe.worlds.circuit.evaluation.pair import CircuitDream, CircuitTeacher, Drivers
+from nextframe.worlds.circuit.evaluation import rows as circuit
 from nextframe.worlds.circuit.evaluation.returns import PLACES, Tunnel, come_back, elsewhere, tunnels
 from nextframe.worlds.circuit.evaluation.rig import Bench
+from nextframe.worlds.circuit.evaluation.rows import CircuitDream, CircuitTeacher, Drivers
 from nextframe.worlds.evaluation.players import Recorder, Tape, Wanderer
 from nextframe.worlds.evaluation.subjects import Pair, play
 from tests.support.evaluate_doubles import Frozen, Strip, pair_with

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ...evaluation.gates import FILM_COLUMNS, judged, print_gates, write_report
+from ...evaluation.card import gate_tables, next_frame_table, rows_of
+from ...evaluation.gates import DYNAMICS, FILM_COLUMNS, RENDERER, Gate, judged_all, print_head, write_report
 from .. import world as circuit
 from ..teacher.render import Renderer
 from ..teacher.simulator import Simulator
@@ -28,19 +29,38 @@ STARTS = 32
 FILM_PICTURES = 24
 
 GATES = {
-    "next_frame_below_ceiling_db": ("<=", 2.0),
-    "moving_gain_over_copy_last_db": (">=", 6.0),
-    "true_actions_beat_others_db": (">=", 1.0),
-    "rungs_never_fall_by_db": ("<=", 0.05),
-    "edge_energy_at_300": (">=", 0.8), "edge_energy_at_1000": (">=", 0.8),
-    "one_player_at_300": (">=", 30 / 32), "one_player_at_1000": (">=", 30 / 32),
-    "colour_in_band_at_300": (">=", 30 / 32), "colour_in_band_at_1000": (">=", 30 / 32),
-    "steering_correlation": (">=", 0.95),
-    "tunnel_on_time": (">=", 0.95),
-    "deep_in_walls_when_careless": ("<=", 0.01),
-    "idle_drift_px": ("<=", 1.0),
-    "weather_in_next_frame": (">=", 0.95), "key_flip_in_next_frame": (">=", 0.95),
-}  # fmt: skip
+    "next_frame_below_ceiling_db": Gate("<=", 2.0, DYNAMICS, "next frame below the tokenizer's ceiling, dB"),
+    "moving_gain_over_copy_last_db": Gate(">=", 6.0, DYNAMICS, "moving pixels better than copy-last, dB"),
+    "true_actions_beat_others_db": Gate(">=", 1.0, DYNAMICS, "around the car, true steering better than another's, dB"),
+    "rungs_never_fall_by_db": Gate("<=", 0.05, DYNAMICS, "largest fall from one rung to the next on moving pixels, dB"),
+    "edge_energy_at_300": Gate(
+        ">=",
+        0.8,
+        RENDERER,
+        "free running, tick 300: edge energy of the simulator's picture of the dreamt cars (worst tenth)",
+    ),
+    "edge_energy_at_1000": Gate(">=", 0.8, RENDERER, "tick 1,000: the same"),
+    "one_player_at_300": Gate(
+        ">=", 30 / 32, DYNAMICS, "tick 300: exactly one player's car, or hidden under a roof (share of 32)"
+    ),
+    "one_player_at_1000": Gate(
+        ">=", 30 / 32, DYNAMICS, "tick 1,000: exactly one player's car, or hidden under a roof (share of 32)"
+    ),
+    "colour_in_band_at_300": Gate(
+        ">=", 30 / 32, DYNAMICS, "tick 300: colour and contrast in the real band (share of 32)"
+    ),
+    "colour_in_band_at_1000": Gate(
+        ">=", 30 / 32, DYNAMICS, "tick 1,000: colour and contrast in the real band (share of 32)"
+    ),
+    "steering_correlation": Gate(">=", 0.95, DYNAMICS, "turn per steering input against the simulator, correlation"),
+    "tunnel_on_time": Gate(">=", 0.95, DYNAMICS, "back from under a roof within 2 ticks of the true time (share)"),
+    "deep_in_walls_when_careless": Gate(
+        "<=", 0.01, DYNAMICS, "driven without looking: more than 2 px deep in a wall (share of ticks)"
+    ),
+    "idle_drift_px": Gate("<=", 1.0, DYNAMICS, "hands off for 12 s at rest: farthest any car moved, px"),
+    "weather_in_next_frame": Gate(">=", 0.95, DYNAMICS, "weather switch visible in the very next frame (share)"),
+    "key_flip_in_next_frame": Gate(">=", 0.95, DYNAMICS, "key flip visible in the very next frame (share)"),
+}
 
 
 def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict[str, Any]:
@@ -65,7 +85,7 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
         "counterfactuals": {
             "weather": len(dream.weather_seen), "key_flips": len(dream.flips_seen), "held_turns": len(dream.steering),
         },
-        "gates": {name: judged(value, *GATES[name]) for name, value in numbers.items()},
+        "gates": judged_all(numbers, GATES),
     }  # fmt: skip
     if not quick:
         report["memory"] = {str(w): memory_row(bench, w) for w in (1, 4, 16, 32)}
@@ -117,8 +137,7 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def print_summary(report: dict[str, Any]) -> None:
     console = Console()
-    title = f"circuit, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
-    print_gates(title, report["gates"], console)
+    print_head(report, console)
     for name, key in (("PSNR", "psnr_db"), ("moving pixels", "moving_psnr_db")):
         console.print(f"{name} dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"][key].items()))
     other = report["next_frame"]["other_steering"]
@@ -135,3 +154,17 @@ def print_summary(report: dict[str, Any]) -> None:
         )
     for window, row in report.get("memory", {}).items():
         console.print(f"memory of {window}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))
+
+
+def card(report: dict[str, Any]) -> str:
+    lines = [*gate_tables(report, GATES), *next_frame_table(report["next_frame"])]
+    lines += ["", "Back from under a roof on time, by denoise steps and by remembered frames:", ""]
+    lines += rows_of(
+        ("denoise steps", "on time"),
+        [(steps, f"{row['on_time']:.2f}") for steps, row in report["tunnels_by_steps"].items()],
+    )
+    memory = [
+        (window, f"{row['moving_psnr_db']:.2f}", f"{row['tunnel_on_time']:.2f}")
+        for window, row in report.get("memory", {}).items()
+    ]
+    return "\n".join([*lines, "", *rows_of(("remembered frames", "moving pixels, dB", "on time"), memory)])

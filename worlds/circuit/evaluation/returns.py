@@ -17,9 +17,9 @@ from ....runtime.core import Frame
 from ...evaluation.subjects import Frames, Pair, Return
 from ..recipe.data import HELD_OUT_SEED, Episode, drive
 from ..teacher.simulator import Car, Controls, State
-from .pair import CircuitDream, Drivers
 from .passages import hidden_spans
 from .rig import PAST_TICKS, Bench
+from .rows import CircuitDream, Drivers
 
 TUNNEL_SEED = HELD_OUT_SEED + 30_000
 EPISODE_TICKS = 420

@@ -8,7 +8,6 @@ bounds are in `GATES`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from ....model.generator.ticks import RollingGenerator
-from ...evaluation.gates import judged, print_gates, write_report
-from ...evaluation.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
+from ...evaluation.card import gate_tables, next_frame_table
+from ...evaluation.forced import against_teacher, next_frame, next_frame_numbers
+from ...evaluation.gates import DYNAMICS, RENDERER, Gate, judged_all, print_head, write_report
+from ...evaluation.measures import Image, visible_change
 from ...recipe.rollout import denoised, pictures
 from .. import world as drive_world
 from ..recipe.data import (
@@ -38,25 +39,39 @@ from ..teacher.render import Renderer
 from ..teacher.simulator import Controls, Simulator, States
 from ..teacher.track import WALL_M
 
-LADDER = (1, 2, 4)
 PAST_TICKS = 16
 GATES_A_LAP = 24
 SHOWN_PX = 150
 """A change of the picture counts from so many pixels on."""
 
 GATES = {
-    "next_frame_below_ceiling_db": ("<=", 1.0),
-    "gain_over_copy_last_db": (">=", 4.0),
-    "true_actions_beat_others_db": (">=", 1.0),
-    "rungs_never_fall_by_db": ("<=", 0.05),
-    "edge_energy_at_300": (">=", 0.5), "edge_energy_at_1000": (">=", 0.5),
-    "agrees_with_its_own_pose_db_at_1000": (">=", 20.0),
-    "steering_correlation": (">=", 0.95),
-    "same_landmarks_after_a_lap": (">=", 0.95),
-    "beyond_fence_when_careless": ("<=", 0.01),
-    "idle_drift_m": ("<=", 0.1),
-    "weather_in_next_frame": (">=", 0.95), "key_flip_in_next_frame": (">=", 0.95),
-}  # fmt: skip
+    "next_frame_below_ceiling_db": Gate("<=", 1.0, DYNAMICS, "next frame below the tokenizer's ceiling, dB"),
+    "gain_over_copy_last_db": Gate(">=", 4.0, DYNAMICS, "next frame better than copy-last, dB"),
+    "true_actions_beat_others_db": Gate(">=", 1.0, DYNAMICS, "true steering better than the opposite, dB"),
+    "rungs_never_fall_by_db": Gate("<=", 0.05, DYNAMICS, "largest fall from one rung to the next, dB"),
+    "edge_energy_at_300": Gate(
+        ">=",
+        0.5,
+        RENDERER,
+        "free driving, tick 300: edge energy of the simulator's picture at the dreamt poses (worst tenth)",
+    ),
+    "edge_energy_at_1000": Gate(">=", 0.5, RENDERER, "tick 1,000: the same"),
+    "agrees_with_its_own_pose_db_at_1000": Gate(
+        ">=", 20.0, RENDERER, "tick 1,000: picture against the simulator's at the dreamt poses, dB"
+    ),
+    "steering_correlation": Gate(
+        ">=", 0.95, DYNAMICS, "skyline shift under a held wheel against the simulator's, from pixels, correlation"
+    ),
+    "same_landmarks_after_a_lap": Gate(
+        ">=", 0.95, RENDERER, "second lap: of the first lap's pictures, the most alike is the same place's (share)"
+    ),
+    "beyond_fence_when_careless": Gate(
+        "<=", 0.01, DYNAMICS, "driven without looking: more than 1 m beyond the fence (share of ticks)"
+    ),
+    "idle_drift_m": Gate("<=", 0.1, DYNAMICS, "hands off for 10 s at rest: farthest any car moved, m"),
+    "weather_in_next_frame": Gate(">=", 0.95, DYNAMICS, "weather switch visible in the very next frame (share)"),
+    "key_flip_in_next_frame": Gate(">=", 0.95, DYNAMICS, "key flip visible in the very next frame (share)"),
+}
 
 
 @dataclass(frozen=True)
@@ -90,19 +105,14 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
     bench = Bench(simulator, Renderer(simulator), folder)
     rows, asks = (8, (100, 300)) if quick else (32, (300, 1000))
     with torch.inference_mode():
-        forced = next_frame(bench, rows, 12 if quick else 48)
+        forced = one_ahead(bench, rows, 12 if quick else 48)
         free, film = free_run(bench, rows, asks)
         laps = same_landmarks(bench, 4 if quick else 12)
         steering = held_turns(bench, 12 if quick else 60)
         careless = careless_drive(bench, 16 if quick else 64, asks[-1])
         flips = counterfactuals(bench, 24 if quick else 120)
         idle = idle_drift_m(bench, 8 if quick else 24)
-    rungs = [forced["psnr_db"][f"steps_{k}"] for k in LADDER]
-    numbers = {
-        "next_frame_below_ceiling_db": forced["psnr_db"]["ceiling"] - rungs[-1],
-        "gain_over_copy_last_db": rungs[-1] - forced["psnr_db"]["copy_last"],
-        "true_actions_beat_others_db": forced["other_actions"]["gain_db"],
-        "rungs_never_fall_by_db": max(a - b for a, b in pairwise(rungs)),
+    numbers = next_frame_numbers(forced) | {
         "edge_energy_at_300": free[str(asks[0])]["edge_energy_worst_tenth"],
         "edge_energy_at_1000": free[str(asks[1])]["edge_energy_worst_tenth"],
         "agrees_with_its_own_pose_db_at_1000": free[str(asks[1])]["psnr_to_own_pose_db"],
@@ -116,10 +126,10 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
         "schema": "nextframe.eval/1", "world": "drive", "quick": quick,
         "weights_sha256": drive_world.weights_sha256(folder),
         "next_frame": forced, "free_run": free, "laps": laps, "held_turns": steering,
-        "gates": {name: judged(value, *GATES[name]) for name, value in numbers.items()},
+        "gates": judged_all(numbers, GATES),
     }  # fmt: skip
     if not quick:
-        report["memory"] = {str(w): next_frame(bench, 12, 24, window=w)["psnr_db"]["steps_2"] for w in (1, 4, 16)}
+        report["memory"] = {str(w): one_ahead(bench, 12, 24, window=w)["psnr_db"]["steps_2"] for w in (1, 4, 16)}
     report["met"] = all(row["met"] for row in report["gates"].values())
     if out is not None:
         write_report(out, report, film)
@@ -129,45 +139,16 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
 # --- one frame ahead ------------------------------------------------------------------------------------------------
 
 
-def next_frame(bench: Bench, rows: int, ticks: int, window: int | None = None) -> dict[str, Any]:
-    """Pooled PSNR of the next frame after true histories, per rung, beside copy-last and the tokenizer alone."""
-    latents, given = (
-        torch.from_numpy(part) for part in drive(bench.simulator, rows, PAST_TICKS + ticks + 1, HELD_OUT_SEED + 500)
-    )
-    states_of = _states_again(bench, rows, PAST_TICKS + ticks + 1, HELD_OUT_SEED + 500)
-    generator = bench.generator(rows, window)
-    generator.prefill(latents[:, :PAST_TICKS], given[:, :PAST_TICKS])
-    errors: dict[str, list[float]] = {name: [] for name in ("copy_last", "ceiling", *(f"steps_{k}" for k in LADDER))}
-    alike: dict[str, list[float]] = {name: [] for name in errors}
-    gains = []
-    every = max(1, ticks // 12)
-    for t in range(PAST_TICKS, PAST_TICKS + ticks):
-        if t % every == 0:
-            truth = [bench.renderer.draw(states_of[t], k) for k in range(rows)]
-            last = [bench.renderer.draw(states_of[t - 1], k) for k in range(rows)]
-            made = {f"steps_{k}": pictures(generator, denoised(generator, given[:, t], k)) for k in LADDER}
-            made |= {"copy_last": last, "ceiling": pictures(generator, latents[:, t])}
-            for name, frames in made.items():
-                errors[name] += [float(squared_error(a, b).mean()) for a, b in zip(frames, truth, strict=True)]
-                alike[name] += [ssim(a, b) for a, b in zip(frames, truth, strict=True)]
-            other = given[:, t].clone()
-            other[:, 0] = torch.where(other[:, 0] > 0, -1.0, 1.0)
-            wrong = pictures(generator, denoised(generator, other))
-            best = f"steps_{LADDER[-1]}"
-            gains += [
-                psnr_db(squared_error(a, b)) - psnr_db(squared_error(c, b))
-                for a, b, c in zip(made[best], truth, wrong, strict=True)
-            ]
-        generator.commit(latents[:, t], given[:, t])
-    pairs = zip(errors["ceiling"], errors[f"steps_{LADDER[-1]}"], strict=True)
-    below = np.array([psnr_db(np.array(alone)) - psnr_db(np.array(made)) for alone, made in pairs])
-    return {
-        "frames": len(gains),
-        "psnr_db": {name: psnr_db(np.array(values)) for name, values in errors.items()},
-        "ssim": {name: float(np.mean(values)) for name, values in alike.items()},
-        "below_ceiling_db": {"median": float(np.median(below)), "share_within_1_db": float((below <= 1).mean())},
-        "other_actions": {"gain_db": float(np.mean(gains)), "true_wins": float(np.mean(np.array(gains) > 0))},
-    }
+def one_ahead(bench: Bench, rows: int, ticks: int, window: int | None = None) -> dict[str, Any]:
+    """See `nextframe.worlds.evaluation.forced.next_frame`."""
+    seed, total = HELD_OUT_SEED + 500, PAST_TICKS + ticks
+    latents, given = (torch.from_numpy(part)[:, :total] for part in drive(bench.simulator, rows, total + 1, seed))
+    states = _states_again(bench, rows, total + 1, seed)
+    return next_frame(
+        bench.generator(rows, window), latents, given,
+        lambda tick: [bench.renderer.draw(states[tick], k) for k in range(rows)], past_ticks=PAST_TICKS,
+        every=max(1, ticks // 12),
+    )  # fmt: skip
 
 
 def _states_again(bench: Bench, rows: int, ticks: int, seed: int) -> list[States]:
@@ -205,12 +186,7 @@ def free_run(bench: Bench, rows: int, asks: tuple[int, ...]) -> tuple[dict[str, 
         if tick in asks:
             made = pictures(generator, generator.last)
             truth = [bench.renderer.draw(states, k) for k in range(rows)]
-            edges = [edge_energy(a) / edge_energy(b) for a, b in zip(made, truth, strict=True)]
-            errors = np.array([float(squared_error(a, b).mean()) for a, b in zip(made, truth, strict=True)])
-            found[str(tick)] = {
-                "edge_energy": float(np.mean(edges)), "edge_energy_worst_tenth": float(np.quantile(edges, 0.1)),
-                "psnr_to_own_pose_db": psnr_db(errors),
-            }  # fmt: skip
+            found[str(tick)] = against_teacher(made, truth)
     return found, film
 
 
@@ -354,9 +330,12 @@ def idle_drift_m(bench: Bench, rows: int) -> float:
 
 def print_summary(report: dict[str, Any]) -> None:
     console = Console()
-    title = f"drive, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
-    print_gates(title, report["gates"], console)
+    print_head(report, console)
     console.print("PSNR dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"]["psnr_db"].items()))
     for tick, row in report["free_run"].items():
         console.print(f"after {tick} free ticks: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))
     console.print(f"laps: {report['laps']}; turns: {report['held_turns']}")
+
+
+def card(report: dict[str, Any]) -> str:
+    return "\n".join([*gate_tables(report, GATES), *next_frame_table(report["next_frame"])])

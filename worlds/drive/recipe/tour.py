@@ -13,6 +13,7 @@ from rich.progress import track
 
 from ....runtime.core import Action, TickPlan
 from ....runtime.session.registry import find_world, load_world
+from ....runtime.session.startup import prepare_torch
 from ...neural.world import NeuralWorld
 from ...prompts.words import parse_prompt
 from ...recipe.tour import HEAD, HOLD_TICKS, MOODS, as_script, held, tour
@@ -48,6 +49,7 @@ def drive_dream(ticks: int, denoise_steps: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
+    prepare_torch()
     tour("drive", __doc__, lambda ticks, steps: as_script(drive_dream(ticks, steps), HEAD.format(world="drive")))
 
 

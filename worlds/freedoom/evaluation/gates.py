@@ -7,7 +7,6 @@ figure of its own. The gates and their bounds are in `GATES`.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ import torch
 from rich.console import Console
 
 from ....model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS
-from ...evaluation.gates import judged, print_gates, write_report, write_strip
-from ...evaluation.measures import Image, edge_energy, psnr_db, squared_error, ssim, visible_change
+from ...evaluation.card import gate_tables, next_frame_table, rows_of
+from ...evaluation.forced import against_teacher, next_frame, next_frame_numbers
+from ...evaluation.gates import DYNAMICS, RENDERER, Gate, judged_all, print_head, write_report, write_strip
+from ...evaluation.measures import Image, visible_change
 from ...recipe.rollout import denoised, pictures
 from .. import world as keep
 from ..recipe.walks import CONDITION_DIM, HELD_OUT_SEED, Players, condition, in_walls
@@ -26,27 +27,53 @@ from .bench import PAST_TICKS, KeepBench, bench_of, told
 from .place import Frames, staying, turn_around, turning
 from .returns import SHOWN_PX, away_and_back, lamps_remembered
 
-LADDER = (1, 2, 4)
 STRIP = Path("out/freedoom_strip.png")
 SETTLED_TICKS, IDLE_TICKS = 30, 175
 DEEP_UNITS = 2.0
 """Further inside a wall than this shows."""
 
 GATES = {
-    "next_frame_below_ceiling_db": ("<=", 1.0),
-    "gain_over_copy_last_db": (">=", 4.0),
-    "true_actions_beat_others_db": (">=", 1.0),
-    "rungs_never_fall_by_db": ("<=", 0.05),
-    "edge_energy_at_300": (">=", 0.5), "edge_energy_at_10000": (">=", 0.5),
-    "agrees_with_its_own_pose_db_at_300": (">=", 20.0), "agrees_with_its_own_pose_db_at_10000": (">=", 20.0),
-    "turning_gain_at_300": (">=", 0.9), "turning_correlation_at_300": (">=", 0.95),
-    "retrieval_inside_window": (">=", 0.95), "retrieval_beyond_window": (">=", 0.95),
-    "same_place_after_going_away": (">=", 0.95),
-    "lamp_in_next_frame": (">=", 0.95), "lamp_remembered_when_back": (">=", 0.95),
-    "in_walls": ("<=", 0.01),
-    "idle_drift_units": ("<=", 1.0), "idle_turn_degrees": ("<=", 0.5),
-    "key_flip_in_next_frame": (">=", 0.95),
-}  # fmt: skip
+    "next_frame_below_ceiling_db": Gate("<=", 1.0, DYNAMICS, "next frame below the tokenizer's ceiling, dB"),
+    "gain_over_copy_last_db": Gate(">=", 4.0, DYNAMICS, "next frame better than copy-last, dB"),
+    "true_actions_beat_others_db": Gate(">=", 1.0, DYNAMICS, "true look better than the opposite, dB"),
+    "rungs_never_fall_by_db": Gate("<=", 0.05, DYNAMICS, "largest fall from one rung to the next, dB"),
+    "edge_energy_at_300": Gate(
+        ">=",
+        0.5,
+        RENDERER,
+        "free walking, tick 300: edge energy of the game's picture at the dreamt place (worst tenth)",
+    ),
+    "edge_energy_at_10000": Gate(">=", 0.5, RENDERER, "tick 10,000: the same"),
+    "agrees_with_its_own_pose_db_at_300": Gate(
+        ">=", 20.0, RENDERER, "tick 300: picture against the game's at the dreamt place, dB"
+    ),
+    "agrees_with_its_own_pose_db_at_10000": Gate(
+        ">=", 20.0, RENDERER, "tick 10,000: picture against the game's at the dreamt place, dB"
+    ),
+    "turning_gain_at_300": Gate(
+        ">=", 0.9, DYNAMICS, "after 300 free ticks: how far the view turns for what the game's turns"
+    ),
+    "turning_correlation_at_300": Gate(
+        ">=", 0.95, DYNAMICS, "after 300 free ticks: correlation of the view's turns with the look"
+    ),
+    "retrieval_inside_window": Gate(">=", 0.95, DYNAMICS, "turned away and back inside the window: retrieval@1"),
+    "retrieval_beyond_window": Gate(
+        ">=", 0.95, DYNAMICS, "turned away and back by 96, 184, 360 degrees, beyond the window: retrieval@1, worst"
+    ),
+    "same_place_after_going_away": Gate(
+        ">=", 0.95, RENDERER, "walked out of sight and back: retrieval@1 of the place left"
+    ),
+    "lamp_in_next_frame": Gate(
+        ">=", 0.95, DYNAMICS, "a lamp switched is visible in the very next frame, and only then (share)"
+    ),
+    "lamp_remembered_when_back": Gate(
+        ">=", 0.95, DYNAMICS, "walked away from a room darkened, or not, and back: as it was left (share)"
+    ),
+    "in_walls": Gate("<=", 0.01, DYNAMICS, "walked without looking: more than 2 units inside a wall (share of ticks)"),
+    "idle_drift_units": Gate("<=", 1.0, DYNAMICS, "hands off for 10 s: farthest any walker moved, units"),
+    "idle_turn_degrees": Gate("<=", 0.5, DYNAMICS, "the same: farthest any walker turned, degrees"),
+    "key_flip_in_next_frame": Gate(">=", 0.95, DYNAMICS, "look flip visible in the very next frame (share)"),
+}
 
 
 def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict[str, Any]:
@@ -59,7 +86,7 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
             write_strip(STRIP, real, made)
 
     with torch.inference_mode(), bench_of(folder, rows) as bench:
-        forced = next_frame(bench, rows, 8 if quick else 24)
+        forced = one_ahead(bench, rows, 8 if quick else 24)
         free, film = free_run(bench, rows, (300, long))
         turns = {str(after): turning(bench, after) for after in (0, 100, 300)}
         around = [turn_around(bench, n) for n in (3, 12, 23, 45)]
@@ -69,13 +96,8 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
         still = idle(bench, rows * 3)
         flips = key_flips(bench, rows * 6)
         read = reading(bench, rows * 4)
-    rungs = [forced["psnr_db"][f"steps_{k}"] for k in LADDER]
     first, last = free["300"], free[str(long)]
-    numbers = {
-        "next_frame_below_ceiling_db": forced["psnr_db"]["ceiling"] - rungs[-1],
-        "gain_over_copy_last_db": rungs[-1] - forced["psnr_db"]["copy_last"],
-        "true_actions_beat_others_db": forced["other_actions"]["gain_db"],
-        "rungs_never_fall_by_db": max(a - b for a, b in pairwise(rungs)),
+    numbers = next_frame_numbers(forced) | {
         "edge_energy_at_300": first["edge_energy_worst_tenth"],
         "edge_energy_at_10000": last["edge_energy_worst_tenth"],
         "agrees_with_its_own_pose_db_at_300": first["psnr_to_own_pose_db"],
@@ -93,7 +115,7 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
         "weights_sha256": keep.weights_sha256(folder),
         "next_frame": forced, "free_run": free, "turning": turns, "turn_around": around, "staying": stays,
         "away_and_back": same, "lamps": lamps, "reading": read,
-        "gates": {name: judged(value, *GATES[name]) for name, value in numbers.items()},
+        "gates": judged_all(numbers, GATES),
     }  # fmt: skip
     report["met"] = all(row["met"] for row in report["gates"].values())
     if out is not None:
@@ -104,40 +126,14 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
 # --- one frame ahead ------------------------------------------------------------------------------------------------
 
 
-def next_frame(bench: KeepBench, rows: int, ticks: int) -> dict[str, Any]:
-    """Pooled PSNR of the next frame after true histories, per rung, beside copy-last and the tokenizer alone."""
+def one_ahead(bench: KeepBench, rows: int, ticks: int) -> dict[str, Any]:
+    """See `nextframe.worlds.evaluation.forced.next_frame`."""
     players = Players(rows, np.random.Generator(np.random.Philox(key=HELD_OUT_SEED + 500)))
     given = torch.from_numpy(np.stack([condition(players.steps()) for _ in range(PAST_TICKS + ticks)], 1))
     frames, latents = bench.played(given.numpy(), bench.starts(rows, 500))
-    generator = bench.generator(rows)
-    generator.prefill(latents[:, :PAST_TICKS], given[:, :PAST_TICKS])
-    errors: dict[str, list[float]] = {name: [] for name in ("copy_last", "ceiling", *(f"steps_{k}" for k in LADDER))}
-    alike: dict[str, list[float]] = {name: [] for name in errors}
-    gains = []
-    for t in range(PAST_TICKS, PAST_TICKS + ticks):
-        truth, last = list(frames[:, t].numpy()), list(frames[:, t - 1].numpy())
-        made = {f"steps_{k}": pictures(generator, denoised(generator, given[:, t], k)) for k in LADDER}
-        made |= {"copy_last": last, "ceiling": pictures(generator, latents[:, t])}
-        for name, drawn in made.items():
-            errors[name] += [float(squared_error(a, b).mean()) for a, b in zip(drawn, truth, strict=True)]
-            alike[name] += [ssim(a, b) for a, b in zip(drawn, truth, strict=True)]
-        other = given[:, t].clone()
-        other[:, 0] = torch.where(other[:, 0] > 0, -1.0, 1.0)
-        wrong = pictures(generator, denoised(generator, other))
-        gains += [
-            psnr_db(squared_error(a, b)) - psnr_db(squared_error(c, b))
-            for a, b, c in zip(made[f"steps_{LADDER[-1]}"], truth, wrong, strict=True)
-        ]
-        generator.commit(latents[:, t], given[:, t])
-    pairs = zip(errors["ceiling"], errors[f"steps_{LADDER[-1]}"], strict=True)
-    below = np.array([psnr_db(np.array(alone)) - psnr_db(np.array(made)) for alone, made in pairs])
-    return {
-        "frames": len(gains),
-        "psnr_db": {name: psnr_db(np.array(values)) for name, values in errors.items()},
-        "ssim": {name: float(np.mean(values)) for name, values in alike.items()},
-        "below_ceiling_db": {"median": float(np.median(below)), "share_within_1_db": float((below <= 1).mean())},
-        "other_actions": {"gain_db": float(np.mean(gains)), "true_wins": float(np.mean(np.array(gains) > 0))},
-    }
+    return next_frame(
+        bench.generator(rows), latents, given, lambda tick: list(frames[:, tick].numpy()), past_ticks=PAST_TICKS
+    )
 
 
 # --- free walks -----------------------------------------------------------------------------------------------------
@@ -159,12 +155,7 @@ def free_run(bench: KeepBench, rows: int, asks: tuple[int, int]) -> tuple[dict[s
             film += [pictures(generator, generator.last[:1])[0], bench.shown_at(generator.last[:1])[0]]
         if tick in asks:
             made, truth = pictures(generator, generator.last), bench.shown_at(generator.last)
-            edges = [edge_energy(a) / edge_energy(b) for a, b in zip(made, truth, strict=True)]
-            errors = np.array([float(squared_error(a, b).mean()) for a, b in zip(made, truth, strict=True)])
-            found[str(tick)] = {
-                "edge_energy": float(np.mean(edges)), "edge_energy_worst_tenth": float(np.quantile(edges, 0.1)),
-                "psnr_to_own_pose_db": psnr_db(errors), "in_walls": float(np.mean(deep)),
-            }  # fmt: skip
+            found[str(tick)] = against_teacher(made, truth) | {"in_walls": float(np.mean(deep))}
     return found, film
 
 
@@ -213,9 +204,28 @@ def reading(bench: KeepBench, rows: int) -> dict[str, float]:
 
 def print_summary(report: dict[str, Any]) -> None:
     console = Console()
-    title = f"freedoom, weights {report['weights_sha256'][:12]}{' (quick)' if report['quick'] else ''}"
-    print_gates(title, report["gates"], console)
+    print_head(report, console)
     console.print("PSNR dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"]["psnr_db"].items()))
     for tick, row in report["free_run"].items():
         console.print(f"after {tick} free ticks: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()))
     console.print(f"away and back: {report['away_and_back']}; lamps: {report['lamps']}; read: {report['reading']}")
+
+
+def card(report: dict[str, Any]) -> str:
+    turned = [
+        (
+            f"{part['degrees']:.0f}", str(part["ticks"]), f"{part['retrieval_at_1']:.2f}", f"{part['psnr_db']:.1f}",
+            f"{part['game_psnr_db']:.1f}",
+        )
+        for part in report["turn_around"]
+    ]  # fmt: skip
+    away, lamps = report["away_and_back"], report["lamps"]
+    lines = [*gate_tables(report, GATES), *next_frame_table(report["next_frame"])]
+    lines += ["", "Turned away and back, 16 places (chance 0.06):", ""]
+    lines += rows_of(("degrees", "ticks", "retrieval@1", "dB", "the game, dB"), turned)
+    lines += [
+        "",
+        f"Walked out of sight and back: {away['ticks']} ticks, {away['arrived']:.0%} of {away['rows']} arrived. Lamps: "
+        f"{lamps['ticks_away']} ticks, {lamps['rows']} walks. The memory of frames is {away['window_ticks']} ticks.",
+    ]
+    return "\n".join(lines)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ....runtime.core import Action, TickPlan
 from ....runtime.session.registry import find_world, load_world
+from ....runtime.session.startup import prepare_torch
 from ...neural.world import NeuralWorld
 from ...recipe.tour import as_script, held, tour
 from .. import world as keep
@@ -76,6 +77,7 @@ def script_of(ticks: int, denoise_steps: int) -> str:
 
 
 def main() -> None:
+    prepare_torch()
     tour("freedoom", __doc__, script_of)
 
 
