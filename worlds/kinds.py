@@ -81,3 +81,29 @@ def kind_named(name: str, file: Path) -> WorldKind:
         raise ConfigError(f"{file}: kind: expected {', '.join(others)} or {last}, got {name!r}")
     kind: WorldKind = import_module(MODULES[name], __package__).KIND
     return kind
+
+
+def latent_kind(package: str, *, teacher: bool = False, mends_drift: bool = False) -> WorldKind:
+    """A world of our own recipes: `package` has `world`, `evaluation.gates`, `evaluation.pair` and, with `teacher`, a
+    `teacher.world`; each is imported when it is asked for."""
+
+    def part(name: str) -> Any:
+        return import_module(f"{package}.{name}")
+
+    def make_teacher(source: WorldSource, clock: Clock | None) -> World:
+        origins = part("world").origins(source.folder)
+        world: World = part("teacher.world").TeacherWorld(source.info, source.synonyms, clock, origins)
+        return world
+
+    return WorldKind(
+        lambda source, clock, device: part("world").build(
+            source.info, source.folder, source.synonyms, clock, device=device
+        ),
+        lambda folder, names: part("world").weights_sha256(folder),
+        teacher=make_teacher if teacher else None,
+        staged_parts=lambda folder: part("world").staged_parts(folder),
+        on_gpu=True,
+        mends_drift=mends_drift,
+        gates=lambda: part("evaluation.gates"),
+        pair=lambda source: part("evaluation.pair").pair(source.folder),
+    )

@@ -2,54 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from ..kinds import latent_kind
 
-from ...runtime.core import Clock
-from ..kinds import Gates, WorldKind, WorldSource
-
-if TYPE_CHECKING:
-    from ..evaluation.subjects import Pair
-    from ..neural.staged import StagedParts
-    from ..neural.world import NeuralWorld
-    from .teacher.world import TeacherWorld
-
-
-def _build(source: WorldSource, clock: Clock | None, device: str) -> NeuralWorld:
-    from . import world
-
-    return world.build(source.info, source.folder, source.synonyms, clock, device=device)
-
-
-def _sha256(folder: Path, names: tuple[str, ...]) -> str:
-    from . import world
-
-    return world.weights_sha256(folder)
-
-
-def _teacher(source: WorldSource, clock: Clock | None) -> TeacherWorld:
-    from . import world
-    from .teacher.world import TeacherWorld
-
-    return TeacherWorld(source.info, source.synonyms, clock, world.origins(source.folder))
-
-
-def _staged_parts(folder: Path) -> StagedParts:
-    from . import world
-
-    return world.staged_parts(folder)
-
-
-def _gates() -> Gates:
-    from .evaluation import gates
-
-    return gates
-
-
-def _pair(source: WorldSource) -> Pair:
-    from .evaluation import pair
-
-    return pair.pair(source.folder)
-
-
-KIND = WorldKind(_build, _sha256, _teacher, _staged_parts, on_gpu=True, gates=_gates, pair=_pair)
+KIND = latent_kind("nextframe.worlds.drive", teacher=True)
