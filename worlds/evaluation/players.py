@@ -1,4 +1,4 @@
-"""Who plays during an evaluation: wanderers, mashers, nobody, and recordings of them. Everything follows from seeds.
+"""Who plays during an evaluation: wanderers, mashers, untouched controls, recordings. All follows from seeds.
 
 Owns the actions. Knows no world but its controls; who looks where it drives belongs to a world's own pair.
 """
@@ -125,7 +125,7 @@ def masher(palette: Palette, seeds: Sequence[int]) -> Wanderer:
     return Wanderer(everything, [seed + 500_000 for seed in seeds], MASH_TICKS)
 
 
-class Nobody:
+class HandsOff:
     """No key is touched."""
 
     def __init__(self, rows: int) -> None:
@@ -136,7 +136,7 @@ class Nobody:
 
 
 class Tape:
-    """What somebody did, again. After its end the last actions are held."""
+    """What was done, again. After its end the last actions are held."""
 
     def __init__(self, ticks: Sequence[Sequence[Action]]) -> None:
         self.ticks = [list(actions) for actions in ticks]

@@ -43,7 +43,7 @@ class Subject(Protocol):
         ...
 
     def lost(self) -> NDArray[np.bool_]:
-        """Sessions in which something is gone that must be there, `(rows,)`. All false where nobody can tell."""
+        """Sessions in which something is gone that must be there, `(rows,)`. All false where that is unknown."""
         ...
 
 
@@ -77,8 +77,8 @@ class Returns(Protocol):
 class Pair:
     """A world and the teacher that knows the truth.
 
-    `window_ticks`: how far back the world sees; None if unbounded or unknown. `explorer`: somebody who plays by what
-    the given subject shows, for these seeds; None: nobody can. `returns`: own ways to leave a view and come back.
+    `window_ticks`: how far back the world sees; None if unbounded or unknown. `explorer`: a player who goes by what
+    the given subject shows, for these seeds; None: there is none. `returns`: own ways to leave a view and come back.
     `notes`: what a reader of the action-following figures must know. `place_decides`: what a picture's
     statistics are says where one stands, not how it is made, so drift is judged by what is lost alone.
     `roll_out_ticks`: after so long without hands nearly everything in the teacher has come to rest. `teacher_joins`:

@@ -37,7 +37,7 @@ PLANES = ((64.0, 16), (16.0, 16), (8.0, 12))
 LOOK, MOVES = (0, 1), (1, 3)
 """Numbers of the condition: look_x; move_x and move_y. Then the buttons light and dark."""
 RESTING_UNITS = 0.5
-"""With hands off the moves, somebody who would go less far stands."""
+"""With hands off the moves, a walker who would go less far stands."""
 ROLLS_ON = 1 + FRICTION
 """Tics' worth of its speed that a walker still goes in a tick after letting go."""
 WINDOW = 8

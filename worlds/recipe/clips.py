@@ -112,7 +112,7 @@ class Pool(Generic[Made]):
 
 
 class Answers(Protocol):
-    """A teacher that answers to a dream, with somebody at the controls who sees what the dream shows."""
+    """A teacher that answers to a dream, with a player who sees what the dream shows."""
 
     def begin(self) -> tuple[Tensor, Tensor]:
         """Where the sessions start, `(rows, latent_dim)`, and what led there, `(rows, condition_dim)`."""

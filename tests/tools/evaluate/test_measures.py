@@ -16,7 +16,7 @@ from nextframe.tools.evaluate.measures.drift import LOST, Watch, drift
 from nextframe.tools.evaluate.measures.latency import latency, probes
 from nextframe.tools.evaluate.measures.memory_return import Return, found, memory_return, score
 from nextframe.tools.evaluate.measures.open_loop import above, open_loop
-from nextframe.worlds.evaluation.players import Nobody, Palette, Prompted, Recorder, Tape, Wanderer, keys_of, masher
+from nextframe.worlds.evaluation.players import HandsOff, Palette, Prompted, Recorder, Tape, Wanderer, keys_of, masher
 from nextframe.worlds.evaluation.subjects import WorldRows, play
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.evaluate_doubles import (
@@ -79,7 +79,7 @@ def test_a_shuffled_tape_holds_the_same_actions_in_other_rows() -> None:
 
 
 def test_prompts_are_said_when_they_change_and_are_in_force_until_the_next() -> None:
-    player = Prompted(Nobody(1), [["day", "night"]], 3)
+    player = Prompted(HandsOff(1), [["day", "night"]], 3)
     assert [player.actions(t)[0].prompt for t in range(7)] == ["day", None, None, "night", None, None, "day"]
     assert [player.mood(0, t) for t in range(7)] == ["day"] * 3 + ["night"] * 3 + ["day"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ....worlds.evaluation.players import Nobody, masher
+from ....worlds.evaluation.players import HandsOff, masher
 from ....worlds.evaluation.subjects import Frames, Pair, Subject, play
 from .bands import MOTION_LEVELS, Bands
 from .drift import prompted, summary, watch_group
@@ -38,14 +38,14 @@ def idle(pair: Pair, seeds: Sequence[int], ticks: int) -> dict[str, Any]:
     `motion_ratio`: the world's motion over the teacher's, None where the teacher does not move either.
     `restless_share`: of the pixels where nothing ever moves in the teacher, those that change in the world.
     `still_share`: sessions in which fewer than one in a hundred do. `crept_px`: how far each player got by itself."""
-    nobody = Nobody(len(seeds))
-    play(pair.world, seeds, nobody, pair.roll_out_ticks)
+    untouched = HandsOff(len(seeds))
+    play(pair.world, seeds, untouched, pair.roll_out_ticks)
     if pair.teacher_joins is not None:
         pair.teacher_joins()
     else:
-        play(pair.teacher, seeds, nobody, pair.roll_out_ticks)
-    real = _rest(pair.teacher, nobody, ticks, max(ticks, MOVERS_TICKS))
-    made = _rest(pair.world, nobody, ticks, ticks)
+        play(pair.teacher, seeds, untouched, pair.roll_out_ticks)
+    real = _rest(pair.teacher, untouched, ticks, max(ticks, MOVERS_TICKS))
+    made = _rest(pair.world, untouched, ticks, ticks)
     still = ~_widened(real.moved)
     restless = (still & made.moved).sum((1, 2)) / np.maximum(still.sum((1, 2)), 1)
     real_motion, made_motion = real.motion, made.motion
@@ -80,7 +80,7 @@ class Rest:
     crept_px: list[float] | None
 
 
-def _rest(subject: Subject, nobody: Nobody, ticks: int, watched_ticks: int) -> Rest:
+def _rest(subject: Subject, untouched: HandsOff, ticks: int, watched_ticks: int) -> Rest:
     """The subject goes on. `motion` and `film` are of the first `ticks`, `moved` of all that are watched."""
     motion: list[NDArray[np.float64]] = []
     last = lowest = highest = subject.frames()
@@ -88,7 +88,7 @@ def _rest(subject: Subject, nobody: Nobody, ticks: int, watched_ticks: int) -> R
     begun = ended = subject.poses()
     film_at = set(np.linspace(0, ticks // LOOK_EVERY_TICKS, FILM_PICTURES).astype(int) * LOOK_EVERY_TICKS)
     for tick in range(1, watched_ticks + 1):
-        subject.step(nobody.actions(tick))
+        subject.step(untouched.actions(tick))
         if tick % LOOK_EVERY_TICKS:
             continue
         now = subject.frames()

@@ -24,7 +24,7 @@ from .rows import CircuitDream, Drivers
 TUNNEL_SEED = HELD_OUT_SEED + 30_000
 EPISODE_TICKS = 420
 AFTER_TICKS = 2
-"""The view is taken so long after the car should be out: half a car in a doorway is nobody's place."""
+"""The view is taken so long after the car should be out: half a car in a doorway is no place."""
 OTHER_TICKS = 5
 """Views of the same drive that lie so far apart are different ones: two ticks late is still on time for the circuit's
 own gate."""

@@ -1,4 +1,4 @@
-"""Do walls hold? The dream is driven by somebody who never looks, and asked how deep in walls it shows the car."""
+"""Do walls hold? The dream is driven without looking, and asked how deep in walls it shows the car."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..recipe.on_policy import make
 from .rig import Bench
 
 DEEP_PX = 2.0
-"""The teacher's walls stop the middle of a car to the pixel; two more are a scrape that nobody sees."""
+"""The teacher's walls stop the middle of a car to the pixel; two more are a scrape that does not show."""
 
 
 def careless_drive(bench: Bench, rows: int, ticks: int) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def load_episodes(path: Path, latents: Latents, count: int, ticks: int, first_se
 
 class Returns(NamedTuple):
     """Episode and tick, `(n, 2)`, of each return of a car from under a roof: of all, and of those that were hidden with
-    the other car. One in ten is of the second kind, and with both out of sight nobody sees who touched whom."""
+    the other car. One in ten is of the second kind, and with both out of sight no picture shows which touched which."""
 
     all: Tensor
     together: Tensor

@@ -99,7 +99,7 @@ def at_a_mouth(simulator: Simulator, rng: np.random.Generator, state: State) -> 
 
 
 def still_scenes(count: int, seed: int, mouths: float = 0.0) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Frames `(count, height, width, 3)` and labels `(count, 2, 6)` of random states; in a share of `mouths` somebody
+    """Frames `(count, height, width, 3)` and labels `(count, 2, 6)` of random states; in a share of `mouths` a car
     is half under a roof."""
     rng = np.random.Generator(np.random.Philox(key=seed))
     simulator, renderer = Simulator(), Renderer()

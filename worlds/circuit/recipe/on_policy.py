@@ -17,7 +17,7 @@ from ..teacher.track import WALL_PX
 from .data import Driver, car_of, coming_to_rest, condition, rests
 
 PUSH_PX = 6.0
-"""A car deep in a wall comes back by so much a tick: the teacher would put it back at once, which nobody can follow."""
+"""A car deep in a wall comes back by so much a tick: at once, as the teacher would put it, no network can follow."""
 
 
 class Careless:

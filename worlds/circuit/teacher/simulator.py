@@ -23,7 +23,7 @@ TOP_SPEED = 4.4
 REST_SPEED = 0.5
 """A car that rolls slower than this, untouched, stands: what rests is then easy to learn, and to keep."""
 COVER_SPEED = 3.0
-"""The road dips under both roofs, so nobody can park out of sight: at least this many px a tick under cover."""
+"""The road dips under both roofs, so no car can park out of sight: at least this many px a tick under cover."""
 GRIP = {"clear": 0.34, "rain": 0.22, "snow": 0.13, "fog": 0.34}
 POWER = {"clear": 0.135, "rain": 0.12, "snow": 0.09, "fog": 0.135}
 CAR_RADIUS_PX = 6.5

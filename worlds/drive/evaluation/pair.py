@@ -45,7 +45,7 @@ PLACES, LOOK_EVERY_TICKS, NEAR_M = 48, 40, 12.0
 MOST_TICKS = 2_400
 """In which the slowest racer is twice around the course."""
 ROLL_OUT_TICKS = 480
-"""A car that nobody brakes: of the simulator's, 1 in 100 rolls for longer, and 1 in 6 for longer than 240."""
+"""A car that is not braked: of the simulator's, 1 in 100 rolls for longer, and 1 in 6 for longer than 240."""
 
 
 class DriveRows:

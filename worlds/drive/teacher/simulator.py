@@ -175,7 +175,7 @@ class Simulator:
         )  # fmt: skip
 
     def _fence(self, states: States) -> States:
-        """The fence stops a car, takes what speed goes into it, and turns its nose along itself: nobody gets stuck.
+        """The fence stops a car, takes what speed goes into it, and turns its nose along itself: no car gets stuck.
 
         All of it in proportion to how much of the tick the car has been at the fence, and turning it smoothly: a
         hair's breadth in place or heading never makes another crash, so that a crash can be learned.

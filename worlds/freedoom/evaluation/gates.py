@@ -140,7 +140,7 @@ def one_ahead(bench: KeepBench, rows: int, ticks: int) -> dict[str, Any]:
 
 
 def free_run(bench: KeepBench, rows: int, asks: tuple[int, int]) -> tuple[dict[str, Any], list[Image]]:
-    """Pictures after long free walks against the game's pictures from the same places; and whether anybody is in a
+    """Pictures after long free walks against the game's pictures from the same places; and whether a walker is in a
     wall."""
     generator = bench.dreaming(bench.starts(rows, 900))
     players = Players(rows, np.random.Generator(np.random.Philox(key=HELD_OUT_SEED)))
@@ -160,7 +160,7 @@ def free_run(bench: KeepBench, rows: int, asks: tuple[int, int]) -> tuple[dict[s
 
 
 def idle(bench: KeepBench, rows: int) -> dict[str, float]:
-    """Let go in the middle of a walk: how far does anybody still move in ten seconds, once they stand?"""
+    """Let go in the middle of a walk: how far does a walker still move in ten seconds, once it stands?"""
     generator = bench.dreaming(bench.starts(rows, 3000))
     players = Players(rows, np.random.Generator(np.random.Philox(key=HELD_OUT_SEED + 3)))
     for _ in range(20):

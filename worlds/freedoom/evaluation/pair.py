@@ -42,7 +42,7 @@ DRAWN = 1024
 
 
 class KeepRows:
-    """What the network and its teacher share: where everybody is."""
+    """What the network and its teacher share: where the walkers are."""
 
     walkers: Walkers
 
@@ -84,7 +84,7 @@ class KeepTeacher(KeepRows):
         return self.drawn(self.walkers)
 
     def drawn(self, walkers: Walkers) -> Frames:
-        """The game's pictures of anybody."""
+        """The game's pictures from any walkers' places."""
         return np.stack([self._frame(one_of(walkers, row)) for row in range(len(walkers))])
 
     def lost(self) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
-"""Somebody leaves a place and comes back: is it the same place, and is it as they left it?
+"""A walker leaves a place and comes back: is it the same place, and is it as it was left?
 
-Owns walks through the dream by somebody who sees where the dream has them, and the two questions. The way is far longer
+Owns walks through the dream by a walker who sees where the dream has it, and the two questions. The way is far longer
 than the network's memory of frames.
 """
 
@@ -71,7 +71,7 @@ def walk_to(generator: RollingGenerator, goals: list[tuple[float, float, float]]
 
 
 def lamps_remembered(bench: KeepBench, places: int, most_ticks: int = 400) -> dict[str, float]:
-    """Somebody darkens the room where they stand, walks out of sight and comes back; a twin presses nothing. What is
+    """A walker darkens the room where it stands, walks out of sight and comes back; a twin presses nothing. What is
     shown then is nearer to the game's picture with that lamp out, or lit, as it was left; and no other lamp changed.
 
     `places`: in each room with a lamp.
@@ -120,6 +120,6 @@ def farthest(far: dict[Node, int]) -> Node:
 
 
 def _coarse(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """At an eighth of the size: somebody who comes back stands some units and a degree beside where they stood."""
+    """At an eighth of the size: a walker who comes back stands some units and a degree beside where it stood."""
     n, h, w, _ = frames.shape
     return frames.astype(np.float64).reshape(n, h // 8, 8, w // 8, 8, 3).mean((2, 4))

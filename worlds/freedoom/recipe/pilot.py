@@ -1,4 +1,4 @@
-"""Somebody who knows the plan and walks where they want to go, seeing only where the dream has them.
+"""A walker who knows the plan and goes where it is told, seeing only where the dream has them.
 
 Owns the way over the corners of the plan's cells, where nothing stands within arm's length: a gap as narrow as a walker
 is none. Knows no network.
@@ -20,7 +20,7 @@ Node = tuple[int, int]
 NEXT = ((1, 0), (-1, 0), (0, 1), (0, -1))
 THERE_UNITS = 6.0
 AHEAD_NODES = 8
-"""So far along the way somebody looks for where to walk straight to."""
+"""So far along the way a pilot looks for where to walk straight to."""
 
 
 def place_of(node: Node) -> tuple[float, float]:
@@ -110,7 +110,7 @@ class Pilot:
         wanted = angle if away < 2 * THERE_UNITS else way
         off = float(wrap(np.array(wanted - w.angle[k])))
         look = np.clip(-off / np.radians(LOOK_DEGREES * TICS_A_TICK), -1, 1)
-        # Aside as well as ahead, so that nobody has to stop for a turn; slowly where it ends.
+        # Aside as well as ahead, so that no turn needs a stop; slowly where it ends.
         side = float(wrap(np.array(way - w.angle[k])))
         speed = min(1.0, away / 40) if last else 1.0
         speed = 0.0 if away < THERE_UNITS / 2 else speed

@@ -43,7 +43,7 @@ LAMPS_WEIGH = 60.0
 """A lamp is rarely switched and counts in squares; at 0.5, beside errors that count by their logarithms, no switch was
 learned in 2,000 steps."""
 FINE_UNITS, FINE_TURN = 0.06, 0.0006
-"""Sizes at which the last bit still counts: whoever walks adds up the errors."""
+"""Sizes at which the last bit still counts: a walk adds up the errors."""
 
 
 def objective(dynamics: Dynamics, predicted: Tensor, target: Tensor) -> Tensor:

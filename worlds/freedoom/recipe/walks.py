@@ -52,8 +52,8 @@ def anywhere(walk: Walk, rng: np.random.Generator, count: int, *, out: float = 0
 class Players:
     """What seeded people do, one per walker: keyboards give -1, 0 and 1, sticks and mice anything between.
 
-    Nobody looks where they go, so walls are met at every angle and slid along. `switches`: of how many ticks somebody
-    presses the buttons of the lamps.
+    They do not look where they go, so walls are met at every angle and slid along. `switches`: in how many ticks
+    the buttons of the lamps are pressed.
     """
 
     def __init__(self, count: int, rng: np.random.Generator, switches: float = 0.0) -> None:

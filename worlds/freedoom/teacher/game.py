@@ -127,7 +127,7 @@ class Freedoom(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
 def open_game(scenario: str, folder: Path, *, attack: bool = False) -> Any:
     """A `vizdoom.DoomGame` without window, sound, figures and messages: they are no part of a place. Without a weapon
-    too, where nobody can fire it.
+    too, where it cannot be fired.
 
     `folder`: for the map and for the file of settings that the engine writes, into the working folder otherwise.
     """

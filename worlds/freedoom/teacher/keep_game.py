@@ -41,7 +41,7 @@ class KeepGame:
     def put(self, x: float, y: float, angle: float) -> None:
         """Stand there, in units, at rest, and look as near as may be to an angle in radians.
 
-        The engine puts somebody on whole units only. The rest is a push, and one against it a tic later.
+        The engine puts a player on whole units only. The rest is a push, and one against it a tic later.
         """
         near_x, near_y = self._whole(x, y)
         while self._rolls():

@@ -78,7 +78,7 @@ PANELS = {
     "1": "BIGDOOR2", "2": "PANCASE2", "3": "WOODMET1", "4": "COMPSTA1", "5": "SPCDOOR3", "6": "SHAWN2", "7": "BIGDOOR5",
     "8": "MURAL1",
 }  # fmt: skip
-"""Solid cells with a wall texture of their own, whoever looks at them."""
+"""Solid cells with a wall texture of their own, from wherever they are seen."""
 LAMPS = "rmbkaws"
 """Rooms that can be lit and darkened. The court has the sky, and doorways have a light of their own."""
 DARK = 96
@@ -109,7 +109,7 @@ class Grid:
 
     @property
     def walls(self) -> NDArray[np.bool_]:
-        """Cells nobody can step into."""
+        """Cells that cannot be stepped into."""
         return self.solid | (self.floor > STEP_UNITS)
 
 
@@ -129,7 +129,7 @@ def load_grid() -> Grid:
 
 
 def wall_texture(open_letter: str, beyond: str) -> str:
-    """What a wall shows to somebody in a cell `open_letter` before a cell `beyond`."""
+    """What a wall shows from a cell `open_letter` before a cell `beyond`."""
     if beyond in PANELS:
         return PANELS[beyond]
     return SPACES[beyond if beyond in SPACES else open_letter].wall_texture

@@ -1,8 +1,8 @@
 """A room to learn by heart: the smallest first-person place, as a map that ViZDoom reads, with Freedoom's textures.
 
 Owns its plan and how a map is written (a PWAD with one map in UDMF, the ZDoom wiki's and the UDMF specification's
-format). Four walls of four colours, a landmark in the middle of each. A rail that nobody sees keeps everybody away from
-the walls, where a picture says nothing of where it was taken. Knows nothing of ViZDoom.
+format). Four walls of four colours, a landmark in the middle of each. An unseen rail keeps players away from the
+walls, where a picture says nothing of where it was taken. Knows nothing of ViZDoom.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the game moves somebody: thrust, friction, and walls that one slides along, for many walkers at once.
+"""How the game moves a player: thrust, friction, and walls that one slides along, for many walkers at once.
 
 Owns a numpy twin of the engine's movement on a plan of square cells, which answers for any place and speed, as the
 engine itself cannot be asked. How near it is to the engine is measured (`python -m
@@ -35,7 +35,7 @@ NODE_UNITS = 2
 DEEPEST_UNITS = 40
 """Inside a wall, from which the way out is known."""
 EJECT_UNITS = 12.0
-"""Somebody in a wall is moved out by so much a tick."""
+"""A walker in a wall is moved out by so much a tick."""
 
 Floats = NDArray[np.float64]
 
