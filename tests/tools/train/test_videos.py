@@ -12,6 +12,7 @@ import pytest
 from nextframe.runtime.core import NextframeError
 from nextframe.tools.train.data.clips import Clips
 from nextframe.tools.train.data.films import usual
+from nextframe.tools.train.data.lag import Motion, fit
 from nextframe.tools.train.data.sources import SourceOptions, open_source
 from nextframe.tools.train.data.videos import Survey, named, read_actions, survey, video_clips
 from tests.support.films import HEIGHT_PX, WIDTH_PX, audio, dot, image, play, table, turn, write
@@ -272,6 +273,24 @@ def test_a_user_may_insist_that_the_table_is_right(folder: Path, tmp_path: Path)
     rows = read_actions(table(tmp_path / "late.csv", ACTIONS[1:], first=0))
     looked = survey(folder, rows, lag=0)
     assert "1 frame too early" in looked.notes[-1]
+
+
+@pytest.mark.parametrize("friction", [0.5, 0.7])
+@pytest.mark.parametrize("shift", [0, 2, -2])
+def test_a_heavy_thing_is_not_taken_for_a_late_table(friction: float, shift: int) -> None:
+    """One action moves it for many frames after; what was shifted is found all the same."""
+    motion, x, speed = Motion(), 48.0, 0.0
+    for left, right in play(600)[1]:
+        speed = friction * speed + 3 * (1 - friction) * (right - left)
+        x = float(np.clip(x + speed, 8, 87))
+        frame = np.full((HEIGHT_PX, WIDTH_PX, 3), 40, np.uint8)
+        frame[12:21, int(x) - 4 : int(x) + 5] = 250
+        motion.add(frame)
+    actions = np.roll(np.array(play(600)[1], np.float32), shift, 0)
+    found = fit([motion.features()], [actions])
+    assert found is not None
+    assert found.off == (shift != 0)
+    assert found.lag_frames == shift
 
 
 def test_a_table_of_other_actions_is_said_to_tell_nothing(folder: Path, tmp_path: Path) -> None:

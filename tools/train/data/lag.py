@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 LONG_SIDE_PX = 48
 PARTS = 3
 MOST_LAG_FRAMES = 8
+INERTIA_FRAMES = 24
+"""For how long an action may go on moving things; without these lags the last of the others would stand for them."""
 LEAST_FRAMES = 200
 TELLING = 0.05
 """The least share of motion explained from which a lag can be told."""
-CLEARLY = 0.85
-"""Where they stand the actions must explain this share of what they explain at the best lag."""
+CLEARLY = 0.5
+"""Where they stand the actions must weigh this share of what they weigh at the lag at which they weigh most."""
 BEST_FEATURES = 3
 FOLDS = 4
 
@@ -26,11 +28,13 @@ FOLDS = 4
 @dataclass(frozen=True)
 class Fit:
     """`lag_frames`: by how much the rows come late, positive where a row belongs to an earlier frame. `best`, `here`:
-    the share of motion that actions explain there, and where they stand."""
+    the share of motion that actions explain there, and where they stand. `weight`: of an action where it stands, in
+    parts of its weight at that lag, all lags being judged together."""
 
     lag_frames: int
     best: float
     here: float
+    weight: float
 
     @property
     def told(self) -> bool:
@@ -38,7 +42,7 @@ class Fit:
 
     @property
     def off(self) -> bool:
-        return self.told and self.lag_frames != 0 and self.here < CLEARLY * self.best
+        return self.told and self.lag_frames != 0 and self.weight < CLEARLY
 
 
 class Motion:
@@ -95,8 +99,38 @@ def fit(motion: list[NDArray[np.float64]], actions: list[NDArray[np.float32]]) -
     shares = np.array([_explained(x, y) for x, y in paired])  # (lags, features)
     telling = np.argsort(shares.max(0))[-BEST_FEATURES:]
     scores = shares[:, telling].mean(1)
-    here, best = MOST_LAG_FRAMES, int(np.argmax(scores))
-    return Fit(lags[best], float(scores[best]), float(scores[here]))
+    weights = _weights(motion, actions, telling)
+    here, best = MOST_LAG_FRAMES, int(np.argmax(weights))
+    return Fit(lags[best], float(scores[best]), float(scores[here]), float(weights[here] / max(weights[best], 1e-12)))
+
+
+def _weights(
+    motion: list[NDArray[np.float64]], actions: list[NDArray[np.float32]], telling: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How much an action weighs at each lag when all lags explain the motion together, `(lags,)`: in a game with
+    inertia an action moves many frames, and most of all the first."""
+    xs, ys = [], []
+    for moved, acted in zip(motion, actions, strict=True):
+        count = min(len(moved), len(acted))
+        frames = np.arange(INERTIA_FRAMES + 1, count - MOST_LAG_FRAMES)
+        spans = [acted[frames + lag] for lag in range(-INERTIA_FRAMES, MOST_LAG_FRAMES + 1)]
+        x = np.stack(spans, 1).astype(np.float64)  # (frames, lags, actions)
+        there = np.isfinite(x).all((1, 2))
+        xs.append(x[there])
+        ys.append(moved[frames[there]][:, telling])
+    x, y = np.concatenate(xs), np.concatenate(ys)
+    if len(x) < LEAST_FRAMES:
+        return np.eye(2 * MOST_LAG_FRAMES + 1)[MOST_LAG_FRAMES]
+    shape = x.shape[1:]
+    flat = _standard(x.reshape(len(x), -1))
+    ridge = 1e-3 * len(flat) * np.eye(flat.shape[1])
+    found = np.linalg.solve(flat.T @ flat + ridge, flat.T @ _standard(y).clip(-4, 4))
+    return (found.reshape(*shape, -1) ** 2).sum((1, 2))[INERTIA_FRAMES - MOST_LAG_FRAMES :]
+
+
+def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    spread = values.std(0)
+    return (values - values.mean(0)) / np.where(spread > 1e-9, spread, 1)
 
 
 def _paired(
