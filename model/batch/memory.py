@@ -15,9 +15,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from ..dynamics.slots import rotate
-from ..memory.past import LanePast, Past, Rotary, by_layer
+from ..memory.past import LanePast, Past, by_layer
 from ..memory.rolling import MemorySpec, RollingKVMemory
+from ..memory.rotary import Rotary, rotate
 from ..memory.slot_table import KeepRule
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from enum import Enum
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -21,8 +20,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from ..base import rng
-from ..dynamics.slots import Block, Dynamics, DynamicsConfig, Known
-from ..generator.ticks import LevelGates, gate_table, state_checksum, through_block
+from ..dynamics.slots import Dynamics, DynamicsConfig, Known
+from ..generator.kernel import Drawn, LevelGates, committed, gate_table, shares, stepped, through
+from ..generator.ticks import state_checksum
 from ..memory.rolling import MemorySpec
 from ..tokenizers.scenes.still import SlotTokenizer
 from .memory import MemoryPool
@@ -166,8 +166,7 @@ class RowBlock:
             torch.zeros(rows, config.latent_dim, device=device) for _ in range(5)
         )
         self._condition = torch.zeros(rows, config.condition_dim, device=device)
-        taus = (*config.taus, 1.0)
-        self._shares = [(after - tau) / (1 - tau) for tau, after in pairwise(taus)]
+        self._shares = shares(config.taus)
         self._attend = attend_alike if device.type == "cpu" else F.scaled_dot_product_attention
         self._gates: Tensor | None = None
         self._known: Known | None = None
@@ -198,16 +197,12 @@ class RowBlock:
             self._next_of_past(session)
         self._prepare([session for session in moving if session.changed])
         tokens, latents = self._tokens(denoising, committing)
-        gates, keys, values = self._gates_now(moving), [], []
-        for layer, block in enumerate(self.dynamics.blocks):
-            past = self.pool.past
-            tokens, k, v = through_block(cast(Block, block), layer, tokens, gates[layer], past, attend=self._attend)
-            keys.append(k)
-            values.append(v)
+        gates = self._gates_now(moving)
+        passed = through(self.dynamics.blocks, tokens, gates, self.pool.past, attend=self._attend)
         if denoising:
-            self._after_denoise(denoising, tokens)
+            self._after_denoise(denoising, passed.tokens)
         if committing:
-            self._after_commit(committing, latents, torch.stack(keys), torch.stack(values))
+            self._after_commit(committing, latents, *passed.remembered)
         return len(moving)
 
     # --- before the layers ----------------------------------------------------------------------------------------
@@ -232,8 +227,7 @@ class RowBlock:
         """What enters the layers, `(rows, tokens, width)`, and the latents that commits will write."""
         dynamics, latents = self.dynamics, self.estimate
         if committing:
-            latents = self.tokenizer.canonical(self.estimate)
-            clean = dynamics.clean_tokens(latents, self.last)
+            latents, clean = committed(self.tokenizer, dynamics, self.estimate, self.last, None)
             if not denoising:
                 return clean, latents
         noisy = dynamics.noisy_tokens(self._noisy, self.estimate, cast(Known, self._known))
@@ -260,16 +254,16 @@ class RowBlock:
 
     def _after_denoise(self, denoising: Sequence[Session], tokens: Tensor) -> None:
         """As `FlowJob.step`, with each row's own share of the way."""
-        estimate = self.dynamics.latent_of(tokens, cast(Known, self._known))
+        answer = self.dynamics.latent_of(tokens, cast(Known, self._known))
         begun = self._mask([session for session in denoising if not session.steps_done])
-        torch.where(begun, estimate, self._first, out=self._first)
-        estimate = self.tokenizer.with_presence(estimate, self._first)
-        shares = [0.0] * len(self.sessions)
+        torch.where(begun, answer, self._first, out=self._first)
+        parts = [0.0] * len(self.sessions)
         for session in denoising:
-            shares[session.row] = self._shares[session.steps_done]
-        share, moved = torch.tensor(shares, device=self.device)[:, None], self._mask(denoising)
-        torch.where(moved, self._noisy + (estimate - self._noisy) * share, self._noisy, out=self._noisy)
-        torch.where(moved, estimate, self.estimate, out=self.estimate)
+            parts[session.row] = self._shares[session.steps_done]
+        share, moved = torch.tensor(parts, device=self.device)[:, None], self._mask(denoising)
+        drawn = stepped(self.tokenizer, Drawn(self._noisy, self.estimate, self._first), answer, share)
+        torch.where(moved, drawn.noisy, self._noisy, out=self._noisy)
+        torch.where(moved, drawn.estimate, self.estimate, out=self.estimate)
         for session in denoising:
             session.steps_done += 1
             if session.steps_done == session.steps:

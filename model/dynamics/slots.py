@@ -1,18 +1,12 @@
-"""The dynamics: a block-causal transformer that denoises the next frame's latent, given remembered frames.
+"""Dynamics over a scene and slots: the next frame's latent from remembered frames, as a change of where things were.
 
-Two streams share one set of weights. The clean stream reads committed latents and leaves keys and values in the
-memory; the noisy stream reads a noisy latent of the coming frame, attends to remembered clean frames and to itself,
-and predicts the clean latent (x-prediction; flow-matching noise as in Dreamer 4, section 3). Rotary positions in
-ticks, no position table. Conditions (controls, prompt, noise level) enter by adaLN with one shared projection, as
-in PixArt-alpha. The last estimate is fed back (self-conditioning, Chen et al. 2022), so later denoise steps refine.
-
-Tokens of a frame: the scene, then one per slot.
+The transformer is `nextframe.model.dynamics.transformer`'s. Tokens of a frame: the scene, then one per slot.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,26 +16,24 @@ from ..base.devices import constant
 from ..memory.rolling import MemorySpec
 from ..tokenizers.scenes.still import SLOT_DIM
 from .places import PLACE_DIM, PlaneConfig, Planes, place_features
+from .transformer import Block, TokenTransformer
 
 SLOT_FEATURES = SLOT_DIM + PLACE_DIM + 6
 MOTION_GAIN = 10.0
-UNTOUCHED = 0.05
-"""A pedal pressed less than this is not pressed."""
 
 
-class RestRule(NamedTuple):
-    """Slot 0 keeps its pose exactly while the condition's numbers from `first` to before `last`, the pedals, are
-    untouched, and it would move by less than `place` units; or by less than `parked`, where it hardly moved in the tick
-    before either. A network's errors are small but never nothing, and what stands adds them up.
+class PoseRule(Protocol):
+    """When slot 0 stays exactly where it is: a network's errors are small but never nothing, and what stands adds them
+    up. The world says when; `Dynamics` holds the pose, in training as in play."""
 
-    `turns`: numbers of the condition that turn it on the spot; its heading is kept only while they are untouched too.
-    """
+    def holds_below(self, place: Tensor, before: Tensor, condition: Tensor) -> Tensor:
+        """How little slot 0 must want to move to be held, `(..., 1)` in a place's units; 0 where it is free. `place`,
+        `before`: its last two places `(..., 2)`."""
+        ...
 
-    first: int
-    last: int
-    place: float
-    parked: float = 0.0
-    turns: tuple[int, int] | None = None
+    def turns(self, condition: Tensor) -> Tensor:
+        """Whether it may turn while it is held, bool `(..., 1)`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,7 @@ class DynamicsConfig:
     coast: float = 0.0
     rolls: tuple[int, int, float, float] | None = None
     settles: int | None = None
-    rests: RestRule | None = None
+    rests: PoseRule | None = None
     planes: tuple[PlaneConfig, ...] = ()
 
     @property
@@ -91,19 +83,13 @@ def slot_features(slots: Tensor, before: Tensor) -> Tensor:
     return torch.cat([slots, place_features(slots), motion, both, before[..., 4:5]], -1)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of the last dimension, halves paired."""
-    a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
-
-
 class Known(NamedTuple):
     """What denoising knows before its first step and what stays the same in all of them, per frame.
 
     `scene_last` `(..., scene_dim)` and `slots_last` `(..., slots, 6)`: the last committed frame, its poses carried on
     by `coast`. `away`: how far its scene is from where the prompt would settle. `scene_token`, `slot_tokens`: their
     share of the noisy tokens. `stood` `(..., 4)`: slot 0's last pose; it stays there if it would move by less than
-    `rests_below` `(..., 1)`, the rule of rest; `turns` `(..., 1)`: whether it may turn while it stands.
+    `held_below` `(..., 1)`; `turns` `(..., 1)`: whether it may turn while it stands (`PoseRule`).
     """
 
     scene_last: Tensor
@@ -112,48 +98,22 @@ class Known(NamedTuple):
     scene_token: Tensor
     slot_tokens: Tensor
     stood: Tensor
-    rests_below: Tensor
+    held_below: Tensor
     turns: Tensor
 
 
-class Block(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
-        self.modulation = nn.Parameter(torch.zeros(6 * width))
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.down.weight)
-        nn.init.zeros_(self.down.bias)
+class Dynamics(TokenTransformer[Known]):
+    config: DynamicsConfig
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each `(batch, heads, n, head_dim)`."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-        return q, k, v
-
-    def mix(self, x: Tensor, attended: Tensor, gates: tuple[Tensor, ...]) -> Tensor:
-        """Add the attention's result, `(batch, heads, n, head_dim)`, then the MLP's. `gates`: of the attention, then
-        shift, scale and gate of the MLP."""
-        attention_gate, shift, scale, gate = gates
-        x = torch.addcmul(x, attention_gate, self.out(attended.transpose(1, 2).flatten(2)))
-        hidden = torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale)
-        return torch.addcmul(x, gate, self.down(F.relu(self.up(hidden)).square()))
-
-
-class Dynamics(nn.Module):
     def __init__(self, config: DynamicsConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         d, s = config.width, config.scene_dim
         self.clean_scene = nn.Linear(2 * s, d)
         self.clean_slot = nn.Linear(SLOT_FEATURES, d)
         self.noisy_scene = nn.Linear(5 * s, d)
         self.noisy_slot = nn.Linear(2 * SLOT_DIM + SLOT_FEATURES + PLACE_DIM, d)
         self.kind = nn.Parameter(torch.randn(2, config.tokens, d) * 0.02)
-        self.condition = nn.Sequential(nn.Linear(config.condition_dim + 34, d), nn.SiLU(), nn.Linear(d, d), nn.SiLU())
+        self.condition = self.embedding()
         self.modulate = nn.Linear(d, 6 * d)
         self.blocks = nn.ModuleList(Block(d, config.heads) for _ in range(config.layers))
         self.scene_out = nn.Linear(d, s)
@@ -168,8 +128,6 @@ class Dynamics(nn.Module):
             self.place_seen, self.place_coming, self.place_guessed = (
                 nn.Linear(k * self.planes.dim, d, bias=False) for k in (1, 2, 1)
             )
-
-    # --- pieces shared by training and play -----------------------------------------------------------------------
 
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         s = self.config.scene_dim
@@ -202,10 +160,12 @@ class Dynamics(nn.Module):
         if self.config.planes:
             here, there = self.planes(slots_last), self.planes(base)
             slot_tokens = slot_tokens + self.place_coming(torch.cat([there, there - here], -1))
-        rests_below = self.rests_below(slots_last[..., 0, :2], slots_before[..., 0, :2], condition)
+        rule, place = self.config.rests, slots_last[..., 0, :2]
+        held_below = turns = torch.zeros_like(place[..., :1])
+        if rule is not None:
+            held_below, turns = rule.holds_below(place, slots_before[..., 0, :2], condition), rule.turns(condition)
         tokens = (scene_token + kind[0])[..., None, :], slot_tokens + kind[1:]
-        turns = self.turns(condition)
-        return Known(scene_last, base, away, *tokens, slots_last[..., 0, :4], rests_below, turns)
+        return Known(scene_last, base, away, *tokens, slots_last[..., 0, :4], held_below, turns)
 
     def carried(self, scene: Tensor, slots: Tensor, before: Tensor) -> Tensor:
         """Slots with their poses where motion alone would carry them by the coming frame."""
@@ -233,13 +193,6 @@ class Dynamics(nn.Module):
             slot_tokens = slot_tokens + self.place_guessed(self.planes(guess))
         return torch.cat([scene_token + known.scene_token, slot_tokens + known.slot_tokens], -2)
 
-    def gates(self, condition: Tensor, tau: Tensor, clean: Tensor) -> Tensor:
-        """adaLN numbers `(..., 6 * width)` from controls and prompt `(..., condition_dim)`, noise level `(...)`, and
-        whether the stream is the clean one, `(...)` 0 or 1."""
-        angles = tau[..., None] * torch.pi * torch.arange(1, 17, device=tau.device)
-        level = torch.cat([angles.sin(), angles.cos(), tau[..., None], clean[..., None]], -1)
-        return self.modulate(self.condition(torch.cat([condition, level], -1)))
-
     def latent_of(self, tokens: Tensor, known: Known) -> Tensor:
         """The predicted clean latent: scene and poses as a change of the last frame, the rest outright.
 
@@ -255,22 +208,10 @@ class Dynamics(nn.Module):
             scene, slots = self.rested(scene, slots, known)
         return torch.cat([scene, slots.flatten(-2)], -1)
 
-    def rests_below(self, place: Tensor, before: Tensor, condition: Tensor) -> Tensor:
-        """How little slot 0 must want to move to stand, `(..., 1)`; 0 while a pedal is touched, or without the rule."""
-        rule = self.config.rests or RestRule(0, 0, 0.0)
-        untouched = (condition[..., rule.first : rule.last].abs() < UNTOUCHED).all(-1, keepdim=True)
-        parked = (place - before).norm(dim=-1, keepdim=True) < rule.place
-        return untouched * (rule.place + max(rule.parked - rule.place, 0.0) * parked)
-
-    def turns(self, condition: Tensor) -> Tensor:
-        """Whether the condition turns slot 0 on the spot, bool `(..., 1)`."""
-        first, last = (self.config.rests or RestRule(0, 0, 0.0)).turns or (0, 0)
-        return (condition[..., first:last].abs() > 0).any(-1, keepdim=True)
-
     def rested(self, scene: Tensor, slots: Tensor, known: Known) -> tuple[Tensor, Tensor]:
-        """Scene and slots with slot 0 where it stood, and no speed, where the rule of rest holds."""
+        """Scene and slots with slot 0 where it stood, and no speed, where the rule holds it."""
         moved = (slots[..., 0, :2] - known.stood[..., :2]).norm(dim=-1, keepdim=True)
-        stands = moved < known.rests_below
+        stands = moved < known.held_below
         place = torch.where(stands, known.stood[..., :2], slots[..., 0, :2])
         heading = torch.where(stands & ~known.turns, known.stood[..., 2:], slots[..., 0, 2:4])
         pose = torch.cat([place, heading], -1)
@@ -279,77 +220,3 @@ class Dynamics(nn.Module):
             kept = tuple(float(k not in self.config.rolls[:2]) for k in range(self.config.scene_dim))
             scene = torch.where(stands, scene * constant(kept, scene.device), scene)
         return scene, torch.cat([first, slots[..., 1:, :]], -2)
-
-    def rotary(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines `(n, head_dim / 2)` of positions in ticks `(n,)`."""
-        half = self.config.width // self.config.heads // 2
-        frequency = torch.pi / 2 * (1 / 100.0) ** (torch.arange(half, device=positions.device) / half)
-        angle = positions[:, None].float() * frequency
-        return angle.cos(), angle.sin()
-
-    # --- training: a whole sequence, both streams in one pass -----------------------------------------------------
-
-    def forward(  # noqa: PLR0917 - tensors, in the order they flow
-        self, clean: Tensor, noisy: Tensor, estimate: Tensor, condition: Tensor, tau: Tensor, window: Tensor
-    ) -> Tensor:
-        """Predict every frame of a sequence from the frames before it.
-
-        `clean`, `noisy`, `estimate`: `(batch, time, latent_dim)`. `condition`: `(batch, time, condition_dim)`, leading
-        into each frame. `tau`: `(batch, time)`, 0 pure noise, 1 clean. `window`: `(batch,)` remembered frames; 1 also
-        hides the motion. Returns predictions `(batch, time, latent_dim)`; the first has no past and means nothing.
-        """
-        time = clean.shape[1]
-        last = torch.cat([clean[:, :1], clean[:, :-1]], 1)
-        before = torch.cat([last[:, :1], last[:, :-1]], 1)
-        blind = (window == 1)[:, None, None]
-        before = torch.where(blind, last, before)
-        clean_before = torch.where(blind, clean, last)
-        x = self.clean_tokens(clean, clean_before).flatten(1, 2)
-        known = self.known(last, before, condition)
-        y = self.noisy_tokens(noisy, estimate, known).flatten(1, 2)
-        n = self.config.tokens
-        one, zero = torch.ones_like(tau), torch.zeros_like(tau)
-        gates_x = self.gates(condition, one, one).repeat_interleave(n, 1)
-        gates_y = self.gates(condition, tau, zero).repeat_interleave(n, 1)
-        ticks = torch.arange(time, device=clean.device).repeat_interleave(n)
-        cos, sin = self.rotary(ticks)
-        age = (ticks[:, None] - ticks[None, :])[None]
-        seen = (age >= 0) & (age <= window[:, None, None])
-        mask_x = torch.where(seen, 0.0, -1e4)[:, None]
-        mask_y = torch.where(seen & (age > 0), 0.0, -1e4)[:, None]
-        for block in self.blocks:
-            x, y = self._both(cast(Block, block), x, y, gates_x, gates_y, cos, sin, mask_x, mask_y)
-        return self.latent_of(y.unflatten(1, (time, n)), known)
-
-    def _both(  # noqa: PLR0917 - tensors, in the order they flow
-        self,
-        block: Block,
-        x: Tensor,
-        y: Tensor,
-        gates_x: Tensor,
-        gates_y: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        mask_x: Tensor,
-        mask_y: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        n = self.config.tokens
-        scale = (self.config.width // self.config.heads) ** -0.5
-        a_x, a_y = (gates + block.modulation for gates in (gates_x, gates_y))
-        shift_x, scale_x, gate_x, *mlp_x = a_x.chunk(6, -1)
-        shift_y, scale_y, gate_y, *mlp_y = a_y.chunk(6, -1)
-        q_x, k_x, v_x = block.project(F.layer_norm(x, x.shape[-1:]) * (1 + scale_x) + shift_x)
-        q_y, k_y, v_y = block.project(F.layer_norm(y, y.shape[-1:]) * (1 + scale_y) + shift_y)
-        q_x, k_x, q_y, k_y = (rotate(part.float(), cos, sin).to(v_x.dtype) for part in (q_x, k_x, q_y, k_y))
-        weight = (q_x @ k_x.transpose(-1, -2) * scale + mask_x.to(q_x.dtype)).softmax(-1)
-        attended_x = weight @ v_x
-        # The noisy stream: remembered clean frames, and the tokens of its own frame.
-        past = q_y @ k_x.transpose(-1, -2) * scale + mask_y.to(q_y.dtype)
-        q_own, k_own, v_own = (part.unflatten(2, (-1, n)) for part in (q_y, k_y, v_y))
-        own = (q_own @ k_own.transpose(-1, -2) * scale).flatten(2, 3)
-        weight = torch.cat([past, own], -1).softmax(-1)
-        attended_y = weight[..., :-n] @ v_x
-        attended_y = attended_y + (weight[..., -n:].unflatten(2, (-1, n)) @ v_own).flatten(2, 3)
-        x = block.mix(x, attended_x, (1 + gate_x, mlp_x[0], 1 + mlp_x[1], 1 + mlp_x[2]))
-        y = block.mix(y, attended_y, (1 + gate_y, mlp_y[0], 1 + mlp_y[1], 1 + mlp_y[2]))
-        return x, y

@@ -16,15 +16,13 @@ from typing import Any, Protocol, TypeAlias, cast
 import torch
 from torch import Tensor
 
-from ..dynamics.slots import Block, Dynamics, Known
 from ..memory.past import Past
 from ..memory.rolling import MemorySpec
-from ..tokenizers.scenes.still import SlotTokenizer
+from .kernel import Drawn, LevelGates, committed, shares, stepped, through
 from .protocol import Capabilities
-from .ticks import LevelGates, RollingGenerator
+from .ticks import DynamicsT, Predict, RollingGenerator, TokenizerT
 
 Work: TypeAlias = Callable[[], None]
-Predict: TypeAlias = Callable[[Tensor, Tensor, Known, LevelGates, Past], Tensor]
 
 
 class Recorder(Protocol):
@@ -84,7 +82,7 @@ class Room:
 class GraphedJob:
     """A `DenoiseJob` by replays. One at a time: starting another ends it."""
 
-    def __init__(self, generator: GraphedGenerator, steps: int) -> None:
+    def __init__(self, generator: GraphedGenerator[Any, Any], steps: int) -> None:
         self._generator = generator
         self._steps = steps
         self.steps_done = 0
@@ -102,7 +100,7 @@ class GraphedJob:
         return self._generator.estimate_of(self)
 
 
-class GraphedGenerator(RollingGenerator):
+class GraphedGenerator(RollingGenerator[TokenizerT, DynamicsT]):
     """A `RollingGenerator` whose tick is captured at its first use: begin, each denoise step, decode, commit.
 
     The same operations on the same numbers as `RollingGenerator(fixed_shape=True)`, so the same bits. `predict`:
@@ -111,8 +109,8 @@ class GraphedGenerator(RollingGenerator):
 
     def __init__(
         self,
-        tokenizer: SlotTokenizer,
-        dynamics: Dynamics,
+        tokenizer: TokenizerT,
+        dynamics: DynamicsT,
         recorder: Recorder,
         rows: int = 1,
         window: int | None = None,
@@ -128,7 +126,8 @@ class GraphedGenerator(RollingGenerator):
         self._job: GraphedJob | None = None
         self._begun: Tensor | None = None
         self._level_gates: list[LevelGates] = []
-        self._known_of_tick: Known | None = None
+        self._known_of_tick: object = None
+        self._shares = shares(self.config.taus)
         self._frames: Tensor | None = None
         self._written: tuple[Tensor, Tensor] | None = None
 
@@ -206,29 +205,22 @@ class GraphedGenerator(RollingGenerator):
         room.estimate.zero_()
 
     def _step(self, step: int) -> None:
-        room, taus = self._room, (*self.config.taus, 1.0)
-        assert self._known_of_tick is not None
-        gates, past = self._level_gates[step], self._past
-        estimate = self._predict(room.noisy, room.estimate, self._known_of_tick, gates, past)
+        room, gates = self._room, self._level_gates[step]
+        answer = self._predict(room.noisy, room.estimate, self._known_of_tick, gates, self._past)
+        first = None if step == 0 else room.first
+        drawn = stepped(self.tokenizer, Drawn(room.noisy, room.estimate, first), answer, self._shares[step])
         if step == 0:
-            room.first.copy_(estimate)
-        estimate = self.tokenizer.with_presence(estimate, room.first)
-        room.noisy.add_((estimate - room.noisy) * ((taus[step + 1] - taus[step]) / (1 - taus[step])))
-        room.estimate.copy_(estimate)
+            room.first.copy_(answer)
+        room.noisy.copy_(drawn.noisy)
+        room.estimate.copy_(drawn.estimate)
 
     def _decode(self) -> None:
         self._frames = self.tokenizer.decode(self._room.drawn)
 
     def _commit(self) -> None:
         room = self._room
-        latent = self.tokenizer.canonical(room.latent)
-        x = self.dynamics.clean_tokens(latent, latent if self.window == 1 else room.last)
-        gates, keys, values = self._level_gates[-1], [], []
-        for layer, block in enumerate(self.dynamics.blocks):
-            x, k, v = self._block(cast(Block, block), layer, x, gates[layer], self._past)
-            keys.append(k)
-            values.append(v)
-        self._written = torch.stack(keys), torch.stack(values)
+        latent, tokens = committed(self.tokenizer, self.dynamics, room.latent, room.last, self.window)
+        self._written = through(self.dynamics.blocks, tokens, self._level_gates[-1], self._past).remembered
         room.committed.copy_(latent)
 
     @property

@@ -36,6 +36,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..tokenizers.latent import SceneCode
+
 History: TypeAlias = Literal["clean", "same_level", "frames"]
 """What is remembered: keys and values of finished frames; one history per denoise step; or the frames themselves."""
 
@@ -255,20 +257,6 @@ class DriftWatched(Protocol[ConditionT_contra]):
 
     def watched(self, condition: ConditionT_contra) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The latent committed last, `(latent_dim,)`, and the condition it was committed with, `(condition_dim,)`."""
-        ...
-
-
-class SceneCode(Protocol):
-    """A latent of scene numbers that a picture shows, then slots `(..., slots, 6)`: what the remedies against drift can
-    take apart. `config` has the frame's size."""
-
-    def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
-        """Scene `(..., scene_dim)` and slots `(..., slots, 6)`."""
-        ...
-
-    def scene_levels(self) -> Tensor:
-        """How many grey levels of 255 one unit of each scene number changes in the frame, on average, `(scene_dim,)` on
-        the host; 0 for a number that no picture shows."""
         ...
 
 

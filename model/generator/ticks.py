@@ -1,7 +1,7 @@
-"""The generator: one tick of the dynamics as a job of denoise steps, with the rolling memory beside it.
+"""A generator of vectors over the rolling memory: one tick of a token transformer as a job of denoise steps.
 
-Owns the sampler and the session state of one or more rows (parallel sessions on the same tick). Knows no clock: who
-drives the job decides before each further step whether it still fits, and may finish early at any rung of the ladder.
+It holds the session state of one or more rows (parallel sessions on the same tick). The caller of a job decides before
+each further step whether it still fits, and may finish early at any rung of the ladder.
 """
 
 from __future__ import annotations
@@ -10,39 +10,45 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - as everybody calls it
+from torch import Tensor
+from typing_extensions import TypeVar
 
 from ..base import rng
-from ..base.devices import constant
-from ..dynamics.slots import Block, Dynamics, Known
+from ..dynamics.transformer import TokenTransformer, TransformerConfig
 from ..memory.past import FixedPast, Past, gather
 from ..memory.rolling import MemorySpec, RollingKVMemory
-from ..tokenizers.scenes.still import SlotTokenizer
+from ..tokenizers.latent import LatentTokenizer, SceneCode
+from .kernel import Drawn, LevelGates, by_level, coming, committed, gate_table, shares, stepped, through
 from .protocol import (
     Capabilities,
     Conditioning,
     DenoiseJob,
     GeneratorSpec,
     Inputs,
-    SceneCode,
     Size,
     Start,
     StartError,
     StatePiece,
 )
 
-BlockGates: TypeAlias = tuple[Tensor, ...]
-"""Shift, scale and gate of the attention, then of the MLP, `(rows, 1, width)` each; scales and gates around 1."""
+TokenizerT = TypeVar("TokenizerT", bound=LatentTokenizer, default=Any)
+# Left out where a caller asks for nothing but the contract. What a tick knows before its first step is the dynamics'
+# own type: a generator only hands it back.
+DynamicsT = TypeVar("DynamicsT", bound=TokenTransformer[Any], default=Any)
 
 
-LevelGates: TypeAlias = list[BlockGates]
-"""One entry per layer, for one noise level."""
+class Told(NamedTuple):
+    """What all denoise steps of a tick are told. `known`: what the dynamics knows before the first. `gates`: by
+    level."""
+
+    known: Any
+    gates: list[LevelGates]
+    past: Past
 
 
 class Question(NamedTuple):
@@ -50,31 +56,30 @@ class Question(NamedTuple):
 
     noisy: Tensor
     estimate: Tensor
-    known: Known
+    known: Any
     gates: LevelGates
     past: Past
 
 
+Predict: TypeAlias = Callable[[Tensor, Tensor, Any, LevelGates, Past], Tensor]
+
+
 class FlowJob:
-    """The denoising of one coming frame. `step()` while `can_step`; `finish()` once. Reads memory, never writes it.
+    """The denoising of one coming frame. `step()` while `can_step`; `finish()` once. Reads memory, never writes it."""
 
-    Euler steps of the flow from noise (tau 0) towards the latent (tau 1) along one schedule of noise levels for all
-    rungs, so a job cut short after k steps is exactly the rung k: a replay needs to know only the steps applied.
-
-    Whether an object is visible is decided by the first step, whose estimate is the expectation given all that is
-    remembered. Later steps would draw a sample of it, and the earliest of one draw per tick wins: cars came out of
-    the tunnel too early, on time in 74 % of passages instead of 93.
-    """
-
-    def __init__(self, generator: RollingGenerator, condition: Tensor, noise: Tensor, steps: int) -> None:
-        self._generator = generator
-        self._steps = steps
-        self._noisy = noise
-        self._estimate = torch.zeros_like(noise)
-        self._first_estimate: Tensor | None = None
-        self._past = generator.read_memory()
-        self._gates = generator.conditioning(condition)
-        self._known = generator.known(condition)
+    def __init__(
+        self,
+        tokenizer: LatentTokenizer,
+        taus: Sequence[float],
+        told: Told,
+        noise: Tensor,
+        steps: int,
+        *,
+        predict: Predict,
+    ) -> None:
+        self._tokenizer, self._shares, self._told = tokenizer, shares(taus), told
+        self._predict, self._steps = predict, steps
+        self._drawn = Drawn(noise, torch.zeros_like(noise))
         self.steps_done = 0
 
     @property
@@ -83,30 +88,26 @@ class FlowJob:
 
     @torch.inference_mode()
     def step(self) -> None:
-        self.take(self._generator.predict(*self.question))
+        self.take(self._predict(*self.question))
 
     @property
     def question(self) -> Question:
         """What the network is asked next."""
-        return Question(self._noisy, self._estimate, self._known, self._gates[self.steps_done], self._past)
+        drawn, told = self._drawn, self._told
+        return Question(drawn.noisy, drawn.estimate, told.known, told.gates[self.steps_done], told.past)
 
-    def take(self, estimate: Tensor) -> None:
+    def take(self, answer: Tensor) -> None:
         """The rest of a step, once the network has answered: `(rows, latent_dim)`."""
-        taus, k = (*self._generator.config.taus, 1.0), self.steps_done
-        tau, after = taus[k], taus[k + 1]
-        if self._first_estimate is None:
-            self._first_estimate = estimate
-        self._estimate = self._generator.tokenizer.with_presence(estimate, self._first_estimate)
-        self._noisy = self._noisy + (self._estimate - self._noisy) * ((after - tau) / (1 - tau))
+        self._drawn = stepped(self._tokenizer, self._drawn, answer, self._shares[self.steps_done])
         self.steps_done += 1
 
     def finish(self) -> Tensor:
         """The latent, `(rows, latent_dim)`, as it will be decoded."""
         assert self.steps_done > 0, "finish() needs at least one step()"
-        return self._estimate
+        return self._drawn.estimate
 
 
-class RollingGenerator:
+class RollingGenerator(Generic[TokenizerT, DynamicsT]):
     """Session state of `rows` parallel sessions: memory, the last two latents, the tick.
 
     `prefill` starts a session from true latents; then per tick `start` a job, step it, `decode`, and `commit` once.
@@ -117,8 +118,8 @@ class RollingGenerator:
 
     def __init__(
         self,
-        tokenizer: SlotTokenizer,
-        dynamics: Dynamics,
+        tokenizer: TokenizerT,
+        dynamics: DynamicsT,
         rows: int = 1,
         window: int | None = None,
         *,
@@ -127,7 +128,7 @@ class RollingGenerator:
     ) -> None:
         self.tokenizer = tokenizer.eval().requires_grad_(False)
         self.dynamics = dynamics.eval().requires_grad_(False)
-        self.config = dynamics.config
+        self.config: TransformerConfig = dynamics.config
         self.device = next(dynamics.parameters()).device
         self.window = self.config.window if window is None else window
         spec = memory_spec or self.config.memory_spec(rows)
@@ -208,7 +209,14 @@ class RollingGenerator:
     @torch.inference_mode()
     def start(self, condition: Tensor, seed: int, steps: int) -> DenoiseJob:
         """A job for the coming frame. `condition`: `(rows, condition_dim)`. Noise by address of (seed, tick)."""
-        return FlowJob(self, condition, self.noise(seed), steps)
+        return self.job(condition, self.noise(seed), steps)
+
+    @torch.inference_mode()
+    def job(self, condition: Tensor, noise: Tensor, steps: int) -> FlowJob:
+        """The same from this noise, `(rows, latent_dim)`."""
+        past, gates = self.read_memory(), self.conditioning(condition)
+        told = Told(self.known(condition), gates, past)
+        return FlowJob(self.tokenizer, self.config.taus, told, noise, steps, predict=self.predict)
 
     def noise(self, seed: int) -> Tensor:
         """The first noise of the coming tick: so few numbers are made on the host, the same for every device."""
@@ -223,21 +231,15 @@ class RollingGenerator:
     @torch.inference_mode()
     def commit(self, latent: Tensor, condition: Tensor) -> None:
         """Write the frame into memory, once, as the nearest latent that a frame can have."""
-        latent = self.tokenizer.canonical(latent)
-        x = self.dynamics.clean_tokens(latent, latent if self.window == 1 else self.last)
+        latent, tokens = committed(self.tokenizer, self.dynamics, latent, self.last, self.window)
         gates, past = self.conditioning(condition)[-1], self.read_memory()
-        keys, values = [], []
-        for layer, block in enumerate(self.dynamics.blocks):
-            x, k, v = self._block(cast(Block, block), layer, x, gates[layer], past)
-            keys.append(k)
-            values.append(v)
-        self.memory.write(torch.stack(keys), torch.stack(values))
+        self.memory.write(*through(self.dynamics.blocks, tokens, gates, past).remembered)
         self.before, self.last = self.last, latent
         self.tick += 1
 
     def skip(self) -> None:
         """A tick whose latent was of no use: it counts, so that the next one has other noise, and nothing else does."""
-        self.last = self.last.clone()  # whoever began a tick on the state before sees that it is gone
+        self.last = self.last.clone()  # a tick that was begun on the state before is stale
         self.tick += 1
 
     def condition(self, inputs: Inputs) -> Tensor:
@@ -376,25 +378,15 @@ class RollingGenerator:
 
     def gates_at(self, condition: Tensor, taus: Sequence[float]) -> list[LevelGates]:
         """For each noise level in `taus`, then for the clean stream; all in one pass. `condition`: `(rows, ...)`."""
-        table = gate_table(self.dynamics, condition, taus)
-        parts = table.movedim(3, 2)[..., None, :].flatten(0, 2).unbind(0)
-        blocks = [parts[at : at + 6] for at in range(0, len(parts), 6)]
-        return [blocks[at : at + self.config.layers] for at in range(0, len(blocks), self.config.layers)]
+        return by_level(gate_table(self.dynamics, condition, taus))
 
-    def known(self, condition: Tensor) -> Known:
-        return self.dynamics.known(self.last, self.last if self.window == 1 else self.before, condition)
+    def known(self, condition: Tensor) -> Any:
+        return coming(self.dynamics, self.last, self.before, condition, self.window)
 
-    def predict(self, noisy: Tensor, estimate: Tensor, known: Known, gates: LevelGates, past: Past) -> Tensor:
+    def predict(self, noisy: Tensor, estimate: Tensor, known: Any, gates: LevelGates, past: Past) -> Tensor:
         """One pass of the network: the clean latent as estimated now, `(rows, latent_dim)`."""
-        y = self.dynamics.noisy_tokens(noisy, estimate, known)
-        for layer, block in enumerate(self.dynamics.blocks):
-            y, _, _ = self._block(cast(Block, block), layer, y, gates[layer], past)
-        return self.dynamics.latent_of(y, known)
-
-    def _block(
-        self, block: Block, layer: int, x: Tensor, gates: BlockGates, past: Past
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return through_block(block, layer, x, gates, past)
+        tokens = self.dynamics.noisy_tokens(noisy, estimate, known)
+        return self.dynamics.latent_of(through(self.dynamics.blocks, tokens, gates, past).tokens, known)
 
 
 def _shape(tensor: Tensor | None) -> tuple[int, ...] | None:
@@ -408,41 +400,3 @@ def state_checksum(memory: RollingKVMemory, latents: Iterable[Tensor], tick: int
     for latent in latents:
         crc = zlib.crc32(latent.contiguous().cpu().numpy().tobytes(), crc)
     return crc
-
-
-def gate_table(dynamics: Dynamics, condition: Tensor, taus: Sequence[float]) -> Tensor:
-    """All adaLN numbers, `(levels, layers, rows, 6, width)`: a level for each of `taus`, then the clean stream's."""
-    return modulated(shared_gates(dynamics, condition, taus), dynamics.blocks)
-
-
-def shared_gates(dynamics: Dynamics, condition: Tensor, taus: Sequence[float]) -> Tensor:
-    """What all layers have in common of `gate_table`, `(levels, rows, 6 * width)`."""
-    device = condition.device
-    tau = constant((*taus, 1.0), device)[:, None].expand(-1, len(condition))
-    clean = constant((*([0.0] * len(taus)), 1.0), device)[:, None].expand(-1, len(condition))
-    return dynamics.gates(condition.expand(len(tau), -1, -1), tau, clean)
-
-
-def modulated(gates: Tensor, blocks: Iterable[nn.Module]) -> Tensor:
-    """`shared_gates` and what each of these layers adds: `gate_table` of them."""
-    modulation = torch.stack([cast(Block, block).modulation for block in blocks])
-    table = (gates[:, None] + modulation[:, None]).unflatten(-1, (6, -1))
-    return table + constant((0.0, 1.0, 1.0, 0.0, 1.0, 1.0), gates.device)[:, None]
-
-
-def through_block(
-    block: Block,
-    layer: int,
-    x: Tensor,
-    gates: BlockGates,
-    past: Past,
-    *,
-    attend: Callable[..., Tensor] = F.scaled_dot_product_attention,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens `(rows, tokens, width)` through one layer over its past; also their keys and values."""
-    shift, scale, *rest = gates
-    q, k, v = block.project(torch.addcmul(shift, F.layer_norm(x, x.shape[-1:]), scale))
-    past.own_keys[layer].copy_(k)
-    past.own_values[layer].copy_(v)
-    attended = attend(q, past.keys[layer], past.values[layer], past.masks[layer])
-    return block.mix(x, attended, tuple(rest)), k, v

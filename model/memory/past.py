@@ -8,18 +8,14 @@ off, and no position that grows. Only reads the memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..dynamics.slots import rotate
 from .rolling import Lane, RollingKVMemory
+from .rotary import Rotary, rotate
 from .slot_table import CLEAN
-
-Rotary: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Positions in ticks `(n,)` to cosines and sines `(n, head_dim / 2)`."""
 
 
 class Past(NamedTuple):

@@ -14,12 +14,14 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from ..dynamics.slots import Block, Dynamics, DynamicsConfig
-from ..generator.ticks import shared_gates
+from ..dynamics.slots import Dynamics, DynamicsConfig
+from ..dynamics.transformer import Block
+from ..generator.kernel import shared_gates
 from ..memory.rolling import RollingKVMemory
+from ..memory.rotary import rotary_of
 from .kinds import AnyTokenizer
 from .layout import StageCosts
-from .network import StageLayers, rotary_of
+from .network import StageLayers
 
 REPEATS, WARM = 9, 2
 
@@ -30,9 +32,8 @@ def measured_costs(config: DynamicsConfig, tokenizer: AnyTokenizer, device: str 
     steps, place = config.ladder[-1], torch.device(device)
     around = Dynamics(replace(config, layers=0)).to(place).eval()
     spec = replace(config.memory_spec(), layers=1)
-    layer = StageLayers(
-        nn.ModuleList([Block(config.width, config.heads)]).to(place), RollingKVMemory(spec, place), rotary_of(config)
-    )
+    block, rotary = Block(config.width, config.heads), rotary_of(config.width // config.heads)
+    layer = StageLayers(nn.ModuleList([block]).to(place), RollingKVMemory(spec, place), rotary)
     condition = torch.zeros(1, config.condition_dim, device=place)
     latent = torch.zeros(1, config.latent_dim, device=place)
     gates = shared_gates(around, condition, config.taus)

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from ..dynamics.slots import Dynamics, DynamicsConfig, Known
+from ..generator.kernel import LevelGates, committed, shared_gates
 from ..generator.protocol import Capabilities
-from ..generator.ticks import FlowJob, LevelGates, RollingGenerator, shared_gates
+from ..generator.ticks import FlowJob, RollingGenerator
 from ..memory.past import Past
 from ..memory.rolling import MemorySpec, RollingKVMemory
 from ..memory.slot_table import EMPTY
@@ -104,12 +105,14 @@ def _cut(lane: Mapping[str, Any], first: int, end: int) -> dict[str, np.ndarray]
     return {name: np.require(lane[name][first:end], np.float32, ["C", "W"]) for name in ("keys", "values")}
 
 
-class StagedGenerator(RollingGenerator):
+class StagedGenerator(RollingGenerator[AnyTokenizer, Dynamics]):
     """A `RollingGenerator` whose layers run in several processes. `dynamics`: without layers, see `load_front`.
 
     `close` when done. `opened`: what the front read of the weights; of the others `processes.opened` says. `sessions`:
     how many the processes have memories for; this one is number 0, and `beside` makes the others.
     """
+
+    config: DynamicsConfig
 
     def __init__(
         self,
@@ -125,7 +128,7 @@ class StagedGenerator(RollingGenerator):
     ) -> None:
         front, around = load_front(config, weights.dynamics)
         device = torch.device(layout.torch_device(FRONT))
-        super().__init__(cast(Any, tokenizer.to(device)), cast(Dynamics, front.to(device)), rows, window)
+        super().__init__(tokenizer.to(device), front.to(device), rows, window)
         blocks, inside = load_blocks(config, weights.dynamics, layout.intervals[FRONT])
         self.opened = Opened((*around.keys, *inside.keys), around.bytes + inside.bytes)
         self.layout, self.sessions, self._rows, self._limit = layout, sessions, rows, window
@@ -188,7 +191,7 @@ class StagedGenerator(RollingGenerator):
 
     @torch.inference_mode()
     def start(self, condition: Tensor, seed: int, steps: int) -> FlowJob:
-        return FlowJob(self, condition, self.noise(seed), steps)
+        return self.job(condition, self.noise(seed), steps)
 
     @torch.inference_mode()
     def depart(self, job: FlowJob) -> None:
@@ -214,11 +217,10 @@ class StagedGenerator(RollingGenerator):
     @torch.inference_mode()
     def commit(self, latent: Tensor, condition: Tensor) -> None:
         """As everywhere. The later stages do their part of it beside whatever comes next here."""
-        latent = self.tokenizer.canonical(latent)
-        x = self.dynamics.clean_tokens(latent, latent if self.window == 1 else self.last)
+        latent, tokens = committed(self.tokenizer, self.dynamics, latent, self.last, self.window)
         shared = self.conditioning(condition)[-1][0][0]
         self.front_layers.forget_past()
-        self.ring.depart(self.front_layers.commit(x, shared), shared, Command.COMMIT, self.session)
+        self.ring.depart(self.front_layers.commit(tokens, shared), shared, Command.COMMIT, self.session)
         self.before, self.last = self.last, latent
         self.tick += 1
 

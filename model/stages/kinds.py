@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from ..dynamics.places import PlaneConfig
-from ..dynamics.slots import DynamicsConfig, RestRule
+from ..dynamics.slots import DynamicsConfig
 from ..tokenizers.scenes.chase import ChaseConfig, ChaseTokenizer
 from ..tokenizers.scenes.place_rays import ViewConfig
 from ..tokenizers.scenes.place_view import PlaceTokenizer
@@ -45,12 +45,7 @@ def new_tokenizer(kind: str, fields: Mapping[str, Any]) -> AnyTokenizer:
 def dynamics_config(fields: Mapping[str, Any]) -> DynamicsConfig:
     """The config whose fields these are, by way of JSON or not."""
     whole = tuples(fields)
-    rests = whole.get("rests")
-    named = {
-        "planes": tuple(PlaneConfig(*plane) for plane in whole.get("planes", ())),
-        "rests": None if rests is None else RestRule(*rests),
-    }
-    return DynamicsConfig(**{**whole, **named})
+    return DynamicsConfig(**{**whole, "planes": tuple(PlaneConfig(*plane) for plane in whole.get("planes", ()))})
 
 
 def tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

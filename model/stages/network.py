@@ -1,7 +1,7 @@
 """The share of the networks that one stage process holds: its layers with their memory, its part of the weights.
 
 Only the tensors of a checkpoint that belong to the stage are read, and what is read is counted. A layer's arithmetic is
-the generator's own (`nextframe.model.generator.ticks.through_block`).
+the generator's own (`nextframe.model.generator.kernel.through`).
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..base.checkpoint import CheckpointError, fill_exactly
-from ..dynamics.slots import Block, Dynamics, DynamicsConfig
-from ..generator.ticks import BlockGates, modulated, through_block
+from ..dynamics.slots import Dynamics, DynamicsConfig
+from ..dynamics.transformer import Block
+from ..generator.kernel import Passed, modulated, through
 from ..memory.past import Past, gather
 from ..memory.rolling import MemorySpec, RollingKVMemory
 from ..memory.slot_table import GAP, RING, SINK, VACANT, Slot
@@ -73,15 +74,6 @@ def load_front(config: DynamicsConfig, path: Path) -> tuple[Dynamics, Opened]:
     return dynamics.eval().requires_grad_(False), opened
 
 
-def rotary_of(config: DynamicsConfig) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The rotation of a dynamics; it has no weights.
-
-    Made of a network without layers, which takes 2 ms. On torch's device "meta" it would take no memory either, but
-    that device's first use imports 800 modules: a second, in every stage process, while the picture is held.
-    """
-    return Dynamics(replace(config, layers=0, planes=())).rotary
-
-
 def _within(layer: int | None, interval: Interval) -> bool:
     return layer is not None and interval.first <= layer < interval.end
 
@@ -94,8 +86,8 @@ def _renumbered(name: str, interval: Interval) -> str:
 class StageLayers:
     """The layers of one stage over their own memory. `commit` modifies; `denoise` only reads.
 
-    `gates`: `nextframe.model.generator.ticks.shared_gates` of one noise level, `(rows, 6 * width)`; each layer adds its
-    own modulation, element by element, so the numbers are those of all layers together.
+    `gates`: `nextframe.model.generator.kernel.shared_gates` of one noise level, `(rows, 6 * width)`; each layer adds
+    its own modulation, element by element, so the numbers are those of all layers together.
     """
 
     def __init__(
@@ -118,26 +110,20 @@ class StageLayers:
     @torch.inference_mode()
     def denoise(self, x: Tensor, gates: Tensor) -> Tensor:
         """Tokens `(rows, tokens, width)` through the layers."""
-        return self._through(x, gates)[0]
+        return self._through(x, gates).tokens
 
     @torch.inference_mode()
     def commit(self, x: Tensor, gates: Tensor) -> Tensor:
         """The clean tokens of a finished frame through the layers; their keys and values are remembered."""
-        x, keys, values = self._through(x, gates)
-        self.memory.write(torch.stack(keys), torch.stack(values))
+        passed = self._through(x, gates)
+        self.memory.write(*passed.remembered)
         self.forget_past()
-        return x
+        return passed.tokens
 
-    def _through(self, x: Tensor, gates: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    def _through(self, x: Tensor, gates: Tensor) -> Passed:
         # (1, layers, rows, 6, width) -> per layer and number (rows, 1, width)
         table = modulated(gates[None], self.blocks)[0][..., None, :]
-        keys, values = [], []
-        for layer, block in enumerate(self.blocks):
-            own: BlockGates = table[layer].unbind(1)
-            x, k, v = through_block(cast(Block, block), layer, x, own, self.past())
-            keys.append(k)
-            values.append(v)
-        return x, keys, values
+        return through(self.blocks, x, [layer.unbind(1) for layer in table], self.past())
 
 
 # --- the slot table as numbers, to be sent --------------------------------------------------------------------------

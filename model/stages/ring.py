@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
@@ -86,7 +86,7 @@ class StageRing:
         self.processes.start([
             StageSpec(
                 rank=rank, devices=devices, ring=self._layout.ring, first=interval.first, end=interval.end,
-                config=asdict(self._config),
+                config=asdict(replace(self._config, rests=None)),  # the rule is the front's: it makes the latents
                 weights=str(self._weights.dynamics.resolve()), rows=rows, window=window,
                 threads=torch.get_num_threads(), port=0 if store is None else store.port,
                 tokenizer=asdict(tokenizer.config) if rank == self._layout.decode else None,

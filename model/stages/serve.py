@@ -15,9 +15,10 @@ import torch
 
 from ..base.checkpoint import CheckpointError, fill_exactly
 from ..memory.rolling import RollingKVMemory
+from ..memory.rotary import rotary_of
 from .kinds import AnyTokenizer, dynamics_config, new_tokenizer
 from .layout import Interval
-from .network import StageLayers, lane_from, load_blocks, read_tensors, rotary_of, table_shape
+from .network import StageLayers, lane_from, load_blocks, read_tensors, table_shape
 from .process.link import Command, Link, LinkError, Message, join
 from .process.spec import BAD_START, ERROR, PEER_LOST, READY, StageSpec
 
@@ -53,7 +54,7 @@ class Stage:
         if spec.end > spec.first:
             blocks, opened = load_blocks(self.config, Path(spec.weights), Interval(spec.first, spec.end))
             memory_spec = replace(self.config.memory_spec(spec.rows), layers=spec.end - spec.first)
-            rotary, blocks = rotary_of(self.config), blocks.to(self.device)
+            rotary, blocks = rotary_of(self.config.width // self.config.heads), blocks.to(self.device)
             memories = (RollingKVMemory(memory_spec, self.device, limit=spec.window) for _ in range(spec.sessions))
             self._layers = [StageLayers(blocks, memory, rotary) for memory in memories]
             keys, read_bytes = opened.keys, opened.bytes

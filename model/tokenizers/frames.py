@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
+from .latent import LatentTokenizer
+
 GROUND_CHANNELS = 8
 SHUFFLE = 4
 """The refiner works on squares of so many pixels."""
@@ -66,9 +68,10 @@ class FrameConfig:
         return self.tokens * self.channels
 
 
-class FrameTokenizer(nn.Module):
+class FrameTokenizer(LatentTokenizer):
     """`encode(frames) -> latents`, `decode(latents) -> frames`; frames are `(batch, height, width, 3)` uint8."""
 
+    config: FrameConfig
     mean: Tensor
     basis: Tensor
     scale: Tensor
@@ -105,11 +108,6 @@ class FrameTokenizer(nn.Module):
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
 
-    @property
-    def scene_code(self) -> None:
-        """A grid has neither scene nor slots."""
-        return
-
     def canonical(self, latent: Tensor) -> Tensor:
         """Each number within what real frames had: memory holds nothing that no frame can have. In a world of tiles,
         each token the nearest of theirs."""
@@ -122,10 +120,6 @@ class FrameTokenizer(nn.Module):
         """The tile nearest to each token, `(batch, latent_dim)` to `(batch, tokens)`."""
         tokens = latent.float().unflatten(-1, (self.config.tokens, self.config.channels))
         return _nearest(tokens, self.tiles)
-
-    def with_presence(self, latent: Tensor, decided: Tensor) -> Tensor:
-        """`latent` as it is: a grid has no objects whose presence the first denoise step would decide."""
-        return latent
 
     def encode(self, frames: Tensor) -> Tensor:
         if self.config.tiles:

@@ -62,7 +62,7 @@ def answers(
     """
     rows = rows_of(controls)
     generator = generator_of(len(rows))
-    context = min(generator.grid_dynamics.config.window, start.latents.shape[1])
+    context = min(generator.config.window, start.latents.shape[1])
 
     def spread(part: torch.Tensor) -> torch.Tensor:
         return part[:1, :context].expand(len(rows), -1, -1).contiguous()

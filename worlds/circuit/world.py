@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
+from ...model.dynamics.slots import Dynamics, DynamicsConfig
 from ...model.generator.graphs import CudaGraphs, GraphedGenerator
 from ...model.generator.ticks import RollingGenerator
 from ...model.tokenizers.scenes.still import POSITION_SCALE_PX, SlotTokenizer, TokenizerConfig
 from ...runtime.core import Clock, WorldInfo
+from ..neural.rest import RestRule
 from ..neural.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
 from ..neural.world import NeuralWorld
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from ...model.dynamics.places import PlaneConfig
-from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
+from ...model.dynamics.slots import Dynamics, DynamicsConfig
 from ...model.generator.ticks import RollingGenerator
 from ...model.tokenizers.scenes.chase import (
     MOOD_DIM,
@@ -21,6 +21,7 @@ from ...model.tokenizers.scenes.chase import (
     ChaseTokenizer,
 )
 from ...runtime.core import Clock, WorldInfo
+from ..neural.rest import RestRule
 from ..neural.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, origins, parts, weights_sha256
 from ..neural.world import NeuralWorld
 from .teacher.track import HEIGHT_M, WIDTH_M
@@ -67,9 +68,9 @@ def staged_parts(folder: Path) -> StagedParts:
 
 def new_generator(
     tokenizer: ChaseTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None
-) -> RollingGenerator:
+) -> RollingGenerator[ChaseTokenizer]:
     """The generator over a chase view: it asks of a tokenizer what both kinds offer by the same names."""
-    return RollingGenerator(cast(Any, tokenizer), dynamics, rows, window)
+    return RollingGenerator(tokenizer, dynamics, rows, window)
 
 
 def build(

@@ -8,17 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...model.dynamics.places import PlaneConfig
-from ...model.dynamics.slots import Dynamics, DynamicsConfig, RestRule
+from ...model.dynamics.slots import Dynamics, DynamicsConfig
 from ...model.generator.ticks import RollingGenerator
 from ...model.tokenizers.scenes.place_rays import ViewConfig
 from ...model.tokenizers.scenes.place_view import POSITION_SCALE_UNITS, SPEED_UNITS, SPEEDS, PlaceTokenizer
 from ...runtime.core import Clock, WorldInfo
+from ..neural.rest import RestRule
 from ..neural.shipped import DYNAMICS, SEEDS, TOKENIZER, filled, load_seeds, parts, weights_sha256
 from ..neural.world import NeuralWorld
 from .teacher.plan import CELL_UNITS, LAMPS, load_grid
@@ -54,7 +55,7 @@ def dynamics_config() -> DynamicsConfig:
     return DynamicsConfig(
         scene_dim=SPEEDS + len(LAMPS), slots=1, condition_dim=5, width=96, layers=3, heads=4, window=WINDOW, coast=1.0,
         rolls=(0, 1, unit, -unit), settles=0, temperature=0.05,
-        rests=RestRule(*MOVES, RESTING_UNITS / POSITION_SCALE_UNITS, turns=LOOK),
+        rests=RestRule(*MOVES, RESTING_UNITS / POSITION_SCALE_UNITS, turning=LOOK),
         planes=tuple(PlaneConfig(*knots(units), units / POSITION_SCALE_UNITS, n) for units, n in PLANES),
     )  # fmt: skip
 
@@ -111,9 +112,9 @@ def staged_parts(folder: Path) -> StagedParts:
 
 def new_generator(
     tokenizer: PlaceTokenizer, dynamics: Dynamics, rows: int = 1, window: int | None = None
-) -> RollingGenerator:
+) -> RollingGenerator[PlaceTokenizer]:
     """The generator over a place: it asks of a tokenizer what all kinds offer by the same names."""
-    return RollingGenerator(cast(Any, tokenizer), dynamics, rows, window)
+    return RollingGenerator(tokenizer, dynamics, rows, window)
 
 
 def build(

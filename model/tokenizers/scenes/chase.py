@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from ...base.devices import constant
+from ..latent import LatentTokenizer
 from . import chase_standing as standing
 from .chase_layout import (
     COARSE,
@@ -48,9 +49,10 @@ __all__ = [
 ]  # fmt: skip
 
 
-class ChaseTokenizer(nn.Module):
+class ChaseTokenizer(LatentTokenizer):
     """`encode(frames) -> latents`, `decode(latents) -> frames`; frames are `(batch, height, width, 3)` uint8."""
 
+    config: ChaseConfig
     places: Tensor
     sizes: Tensor
     kinds: Tensor
@@ -119,11 +121,6 @@ class ChaseTokenizer(nn.Module):
 
     # --- latents ----------------------------------------------------------------------------------------------------
 
-    @property
-    def scene_code(self) -> None:
-        """Its scene numbers are weights of a mood and speeds: no picture shows them one by one."""
-        return
-
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Scene `(..., SCENE_DIM)` and slots `(..., 2, 6)`."""
         return latent[..., :SCENE_DIM], latent[..., SCENE_DIM:].unflatten(-1, (SLOTS, SLOT_DIM))
@@ -136,10 +133,6 @@ class ChaseTokenizer(nn.Module):
         lamp = torch.where(slots[..., 5:6] > 0, 1.0, -1.0)
         slots = torch.cat([slots[..., :2], heading, torch.ones_like(lamp), lamp], -1)
         return torch.cat([scene, slots.flatten(-2)], -1)
-
-    def with_presence(self, latent: Tensor, decided: Tensor) -> Tensor:
-        """Both cars are always somewhere: the map shows them."""
-        return latent
 
     def metres(self, slots: Tensor) -> Tensor:
         """Places on the map `(..., 2)` in metres."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 
 from ...base.devices import constant
+from ..latent import LatentTokenizer
 from .place_rays import FAR_UNITS, LEVELS, Landed, Rays, ViewConfig
 from .still import PART_PX, SLOT_DIM, Mlp
 
@@ -28,8 +29,10 @@ TEXEL_CHANNELS = 3
 HIDDEN = 32
 
 
-class PlaceTokenizer(nn.Module):
+class PlaceTokenizer(LatentTokenizer):
     """`encode(frames) -> latents`, `decode(latents) -> frames`; frames are `(batch, height, width, 3)` uint8."""
+
+    config: ViewConfig
 
     def __init__(self, config: ViewConfig) -> None:
         super().__init__()
@@ -54,11 +57,6 @@ class PlaceTokenizer(nn.Module):
 
     # --- latents ----------------------------------------------------------------------------------------------------
 
-    @property
-    def scene_code(self) -> None:
-        """Its scene numbers are lamps and speeds: no picture shows them one by one."""
-        return
-
     def split(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Scene `(..., scene_dim)` and slots `(..., 1, 6)`."""
         return latent[..., : self.scene_dim], latent[..., self.scene_dim :].unflatten(-1, (1, SLOT_DIM))
@@ -71,10 +69,6 @@ class PlaceTokenizer(nn.Module):
         heading = F.normalize(slots[..., 2:4], dim=-1, eps=1e-6)
         one = torch.ones_like(slots[..., 4:5])
         return torch.cat([scene, torch.cat([slots[..., :2], heading, one, -one], -1).flatten(-2)], -1)
-
-    def with_presence(self, latent: Tensor, decided: Tensor) -> Tensor:
-        """The walker is always there."""
-        return latent
 
     def units(self, slots: Tensor) -> Tensor:
         """Places on the plan `(..., 2)` in units."""

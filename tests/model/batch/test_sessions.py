@@ -22,7 +22,8 @@ from nextframe.model.batch.memory import MemoryPool, PooledLane
 from nextframe.model.batch.rows import Phase, RowBlock, Session, SessionError, attend_alike
 from nextframe.model.batch.sessions import SessionBatch, TickRequest
 from nextframe.model.dynamics.slots import Dynamics
-from nextframe.model.generator.ticks import LevelGates, RollingGenerator
+from nextframe.model.generator.kernel import LevelGates
+from nextframe.model.generator.ticks import RollingGenerator
 from tests.support.networks import (
     SMALL,
     finished,

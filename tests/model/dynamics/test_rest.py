@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nextframe.model.dynamics.slots import Dynamics, RestRule
+from nextframe.model.dynamics.slots import Dynamics
+from nextframe.worlds.neural.rest import RestRule
 from tests.support.networks import SMALL
 
 RULE = RestRule(1, 3, 0.01)
@@ -78,7 +79,7 @@ def test_where_the_scene_says_speeds_they_are_none_at_rest() -> None:
 
 
 def test_a_look_turns_who_stands_and_does_not_move_them() -> None:
-    looking = RULE._replace(turns=(STEER, STEER + 1))
+    looking = RULE._replace(turning=(STEER, STEER + 1))
     _, slots = moved(0.006, looking, STEER)
     assert torch.equal(slots[0, :2], torch.zeros(2))
     assert torch.allclose(slots[0, 2:4], torch.full((2,), 0.006))
@@ -87,8 +88,7 @@ def test_a_look_turns_who_stands_and_does_not_move_them() -> None:
 
 def test_backwards_is_a_pedal_too() -> None:
     """Where an axis goes both ways, less than nothing is not untouched."""
-    dynamics = Dynamics(replace(SMALL, rests=RULE))
     place, condition = torch.zeros(1, 2), torch.zeros(1, SMALL.condition_dim)
-    assert dynamics.rests_below(place, place, condition) > 0
+    assert RULE.holds_below(place, place, condition) > 0
     condition[:, THROTTLE] = -1.0
-    assert dynamics.rests_below(place, place, condition) == 0
+    assert RULE.holds_below(place, place, condition) == 0

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nextframe.model.dynamics.slots import DynamicsConfig
-from nextframe.model.generator.ticks import FlowJob, RollingGenerator
+from nextframe.model.generator.ticks import RollingGenerator
 from tests.support.networks import SMALL, finished, random_generator, random_past
 
 TOLERANCE = 1e-5
@@ -153,11 +153,11 @@ def test_a_row_among_others_is_what_it_is_alone() -> None:
     together, condition = started(rows)
     latents, conditions = random_past(9, rows)
     noise = torch.randn(rows, SMALL.latent_dim, generator=torch.Generator().manual_seed(7))
-    joint = finished(FlowJob(together, condition, noise, 4))
+    joint = finished(together.job(condition, noise, 4))
     for row in range(rows):
         alone = random_generator()
         alone.prefill(latents[row : row + 1, :8], conditions[row : row + 1, :8])
-        latent = finished(FlowJob(alone, condition[row : row + 1], noise[row : row + 1], 4))
+        latent = finished(alone.job(condition[row : row + 1], noise[row : row + 1], 4))
         assert torch.allclose(latent[0], joint[row], atol=TOLERANCE, rtol=0)
         others = [k for k in range(rows) if k != row]
         assert (joint[others] - latent).abs().amax(-1).min() > 100 * TOLERANCE, "rows must differ for this to mean much"

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - as everybody calls it
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nextframe.model.dynamics.slots import rotate
-from nextframe.model.generator.ticks import FlowJob, RollingGenerator
+from nextframe.model.generator.ticks import RollingGenerator
 from nextframe.model.memory.past import FixedPast, Past, gather
 from nextframe.model.memory.rolling import MemorySpec, RollingKVMemory
+from nextframe.model.memory.rotary import rotate
 from nextframe.model.memory.slot_table import EMPTY, GAP
 from tests.support.memories import RING, SINKS, WINDOW, frame_of
 from tests.support.networks import SMALL, finished, random_dynamics, random_generator, random_past, random_tokenizer
@@ -164,7 +164,7 @@ def drive(generator: RollingGenerator, ticks: int) -> Tensor:
     draw, latents = torch.Generator().manual_seed(9), []
     for t in range(ticks):
         noise = 0.3 * torch.randn(1, SMALL.latent_dim, generator=draw)
-        latents.append(finished(FlowJob(generator, conditions[:, t], noise, 2)))
+        latents.append(finished(generator.job(conditions[:, t], noise, 2)))
         generator.commit(clean[:, t], conditions[:, t])
     return torch.cat(latents)
 

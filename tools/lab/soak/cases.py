@@ -70,7 +70,7 @@ def perturb(generator: RollingGenerator, share: float, seed: int) -> None:
 
 
 def sample_hotter(generator: RollingGenerator, temperature: float) -> None:
-    generator.config = replace(generator.config, temperature=temperature)
+    generator.config = replace(generator.dynamics.config, temperature=temperature)
 
 
 def stop_deciding(generator: RollingGenerator) -> None:
@@ -89,7 +89,7 @@ def damage_memory(generator: RollingGenerator, seed: int) -> None:
 def lose_the_road(generator: RollingGenerator, seed: int) -> None:
     """The player's car in the middle of the grass, standing, in all that is remembered: nothing that training shows."""
     latent = generator.last.clone()
-    at = generator.config.scene_dim
+    at = generator.dynamics.config.scene_dim
     latent[0, at : at + 5] = torch.tensor([*OFF_THE_ROAD, 1.0, 0.0, 1.0])
     given = torch.zeros(1, generator.config.condition_dim)
     given[0, [4, 4 + len(WEATHERS)]] = 1.0
