@@ -1,6 +1,6 @@
 """What can be done about drift: log it, re-noise the history, or re-anchor it. Snapshot in, snapshot out.
 
-Owns the actions and their names. Decides nothing: `DriftPolicy` says when one is due, the session carries it out after
+The actions and their names. `DriftPolicy` says when one is due, the session carries it out after
 the commit, and the recording stores its name at its tick, so that a replay does the same there without asking again.
 Actions are made on the host and committed on the generator's device.
 

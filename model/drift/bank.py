@@ -1,6 +1,6 @@
 """The drift bank: what the latents of real sessions look like, in numbers, and as a file.
 
-Owns the bands, the clips to go back to, and their checks. Knows nothing of the session that is held against them.
+The bands, the clips to go back to, and their checks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The drift monitor: are the latents of a session still like real ones? Judged once a tick, at commit.
 
-Owns the running statistics of a session and the verdict. Changes nothing: what can be done about drift is in
-`nextframe.model.drift.actions`, and what is real is in `nextframe.model.drift.bank`. Knows no world, no clock and no
-prompt words: a mood is a number, read from the one-hot groups at the end of a condition.
+The running statistics of a session and the verdict. It changes nothing: what can be done about drift is in
+`nextframe.model.drift.actions`, and what is real is in `nextframe.model.drift.bank`. A mood is a number, read from the
+one-hot groups at the end of a condition.
 
 Per latent channel three running numbers with exponential forgetting: mean, spread (standard deviation) and change (root
 mean square of what a tick moves). Each is held against the band between the 1 % and 99 % quantiles of the same number

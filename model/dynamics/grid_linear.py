@@ -1,6 +1,6 @@
 """The best straight line from the last two frames and the action to the next frame: a baseline, and a place to start.
 
-Owns its features and the closed-form ridge fit. The network learns what this cannot say
+Features and a closed-form ridge fit. The network learns what this cannot say
 (`nextframe.model.dynamics.grid`), and a network that does not beat it has learnt nothing about motion.
 
 A token's features: the 3x3 tokens around it in the last frame, its own change since the frame before, where it is, what

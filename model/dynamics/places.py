@@ -1,7 +1,4 @@
-"""What a network is told of a place: waves of fixed lengths, and grids that it fills itself.
-
-Owns both encodings of a slot's position. Knows nothing of what the network makes of them.
-"""
+"""What a network is told of a place: waves of fixed lengths, and grids that it fills itself."""
 
 from __future__ import annotations
 

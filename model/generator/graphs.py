@@ -3,8 +3,8 @@
 A tick of a small network is hundreds of tiny operations, and starting each from Python costs more than the arithmetic.
 A CUDA graph starts all of them at once. What is captured may not wait for the device, copy from the host, or move a
 tensor: everything that changes from tick to tick is written into buffers whose addresses never do (`FixedPast` reads
-the memory that way). Owns those buffers and what is captured; `Recorder` is what does it, so that the same code runs
-where there are no graphs. See "Accelerating PyTorch with CUDA Graphs", PyTorch, 2021.
+the memory that way). `Recorder` does the capturing, so that the same code runs where there are no graphs. See
+"Accelerating PyTorch with CUDA Graphs", PyTorch, 2021.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What may go wrong inside a tick: a latent that is no number, a device that has no room. Told, not mended.
 
-Owns how either is noticed without slowing a good tick. Knows nothing of sessions, worlds or what is done about it.
+Both are noticed without slowing a good tick; what is done about them is the world's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class FiniteCheck:
     """Whether a latent is all finite numbers. `ask`, and `answer` when it is needed: at once on a CPU.
 
     On a GPU the question is queued behind the latent and its answer copied to pinned memory, so that asking waits for
-    nothing; answering waits for the latent alone, which whoever brings its frame to the host has waited for anyway.
+    nothing; answering waits for the latent alone, which copying its frame to the host waits for anyway.
     """
 
     def __init__(self) -> None:

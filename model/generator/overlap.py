@@ -1,7 +1,5 @@
 """Work beside the tick: a commit on its own thread (on a GPU, its own stream), frames copied through pinned memory.
 
-Owns when the work may begin and that it has ended. Knows nothing of what the work is, of worlds or of clocks.
-
 Commit and decode need only the finished latent and neither reads what the other writes, so they may run side by side
 and give the same bits. It pays where the two are not fought over: torch lets go of the interpreter inside its kernels,
 so many small ones on a few cores gain little. docs/prediction.md says what was measured.

@@ -1,9 +1,8 @@
 """Rolling KV memory: what the network remembers, as keys and values of the last frames, without a horizon.
 
-Owns preallocated tensors, written in place, and the slot tables that say what is in them. Counts in frames, not
+Preallocated tensors, written in place, and slot tables that say what is in them. Counts in frames, not
 tokens. Keys are stored unrotated and rotated by their age when read (`nextframe.model.memory.past`), so only relative
-positions exist: a session can run for ever. Knows no network, no rotation and no clock. docs/memory.md tells the whole
-of it.
+positions exist: a session has no horizon. See docs/memory.md.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .slot_table import CLEAN, EMPTY, KeepRule, Slot, SlotTable, TableState
 
 @dataclass(frozen=True)
 class MemorySpec:
-    """`window`: frames kept in the ring. `sink`: first frames kept for ever. `tokens`: tokens of one frame.
+    """`window`: frames kept in the ring. `sink`: first frames, always kept. `tokens`: tokens of one frame.
 
     `layer_windows`, `layer_dilations`: one entry per layer where layers differ; a layer with dilation d keeps every
     d-th frame and so reaches d times its window back.
@@ -116,7 +115,7 @@ class RollingKVMemory:
 
     One write per frame and level, all layers at once: it happens as a whole or, if anything is raised, not at all.
     `limit`: see no further back than so many ticks. `fixed_shape`: keep what a captured read needs on the device.
-    `stored`: keys and values of each lane, to live in somebody else's tensors (many sessions in one,
+    `stored`: keys and values of each lane, to live in given tensors (many sessions in one,
     `nextframe.model.batch.sessions`).
     """
 

@@ -1,6 +1,6 @@
 """Which frame is in which slot of a rolling memory: plain Python on the host, shared by all layers that keep alike.
 
-Owns the rule of what is kept and evicted, the slot records, and ages. Knows no tensors and no device. Its whole state
+The rule of what is kept and evicted, the slot records, and ages. The whole state
 is one immutable value, so that a change happens at once or not at all, and a snapshot is that value.
 """
 

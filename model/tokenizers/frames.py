@@ -2,7 +2,7 @@
 
 Owns the closed-form part (a PCA of patches, so encoding needs no training and the error in the latent is the error in
 pixels) and a small convolutional refiner that is added to what the PCA draws. The refiner begins as nothing, so it can
-only help. Knows nothing of worlds, actions or time.
+only help.
 
 A picture of tiles, each patch one of a few that are known, needs neither. Its tokens are codes drawn by chance,
 one for each tile and all about as far apart, so that a figure that counts is no smaller a thing than a tree; whatever

@@ -130,8 +130,12 @@ class NeverEnds(ToyGenerator):
 
 class HasOneRungOnly(ToyGenerator):
     def start(self, condition: ToyCondition, seed: int, steps: int) -> ToyJob:
+        class Finished(ToyJob):
+            def finish(self) -> Tensor:
+                return self._target
+
         job = super().start(condition, seed, steps)
-        job._noisy = job._target.clone()
+        job.__class__ = Finished
         return job
 
 

@@ -1,6 +1,6 @@
 """Worlds that `nextframe train` makes: a grid tokenizer and grid dynamics, read from a folder.
 
-Owns which files hold what, the sizes in `world.yaml`'s parameters, and controls that exclude each other: a game with a
+Which files hold what, the sizes in `world.yaml`'s parameters, and controls that exclude each other: a game with a
 list of actions takes one at a time, so of two held buttons of a group the network is told the first.
 """
 

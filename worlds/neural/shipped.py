@@ -1,6 +1,6 @@
 """Weights as they lie in a world's folder: three files, one hash, and the networks they fill.
 
-Owns the names of the files and how they are read. The sizes of networks are their world's own; a checkpoint that does
+The sizes of networks are their world's own; a checkpoint that does
 not fit is refused with `WeightsError`.
 """
 

@@ -1,4 +1,4 @@
-"""A neural world whose generator runs in several processes. Owns that they end with the world, and the way back."""
+"""A neural world whose generator runs in several processes. They end with the world."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One tick of a neural world: made in pieces, guarded, and only then committed.
 
-Owns the order of a tick's work and what is done when its latent is no number or its device has no room. Reads the
+The order of a tick's work, and what is done when its latent is no number or its device has no room. It reads the
 world; only `write`, which the world calls for the commit, changes it.
 
 A latent that is no number never reaches memory or screen: the frame before is shown again and only the tick counts.

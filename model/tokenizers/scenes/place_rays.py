@@ -1,9 +1,9 @@
 """Where each pixel of a view lands on a plan of square cells, and which texels of the learned looks lie there.
 
-Owns the geometry of a camera that stands in a place with upright walls, level floors and ceilings, and a sky. Each
+The geometry of a camera that stands in a place with upright walls, level floors and ceilings, and a sky. Each
 column of the picture is one ray over the plan (Amanatides and Woo 1987 walk such grids); the floors and ceilings that
 it passes hide what is behind them, so that a running maximum of slopes says for every row which surface it meets.
-Knows nothing of colours, and nothing here is learned.
+Nothing here is learned.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Tiles(NamedTuple):
 
 
 SIDES = ((0, -1), (0, 1), (-1, 0), (1, 0))
-"""Rows and columns to whoever looks at a wall from the west, east, south and north."""
+"""Rows and columns from a wall to a viewer west, east, south and north of it."""
 
 
 def tiles_of(plan: Plan, cell: int, top: int) -> Tiles:
@@ -123,7 +123,7 @@ def tiles_of(plan: Plan, cell: int, top: int) -> Tiles:
 
 
 def _shows(plan: Plan, here: tuple[int, int], there: tuple[int, int]) -> bool:
-    """Whether somebody in the cell `there` sees a wall of the cell `here`."""
+    """Whether a viewer in the cell `there` sees a wall of the cell `here`."""
     rows, columns = plan.solid.shape
     if not (0 <= there[0] < rows and 0 <= there[1] < columns) or plan.solid[there]:
         return False

@@ -62,7 +62,7 @@ class PlaceTokenizer(LatentTokenizer):
         return latent[..., : self.scene_dim], latent[..., self.scene_dim :].unflatten(-1, (1, SLOT_DIM))
 
     def canonical(self, latent: Tensor) -> Tensor:
-        """The nearest latent that a frame can have: lamps lit or out, a unit heading, and somebody who is there."""
+        """The nearest latent that a frame can have: lamps lit or out, a unit heading, a walker who is present."""
         scene, slots = self.split(latent)
         lamps = torch.where(scene[..., SPEEDS:] > 0, 1.0, -1.0)
         scene = torch.cat([scene[..., :SPEEDS], lamps], -1)

@@ -143,9 +143,9 @@ def test_rows_do_not_mix() -> None:
     latents, conditions = grid_past(9, rows=2)
     alone.prefill(latents[1:, :8], conditions[1:, :8])
     alone_condition = condition[1:].contiguous()
-    job, one = generator.start(condition, 3, 1), alone.start(alone_condition, 3, 1)
     noise = torch.randn(1, GRID.latent_dim)
-    job._noisy, one._noisy = noise.expand(2, -1).contiguous(), noise
+    job = generator.job(condition, noise.expand(2, -1).contiguous(), 1)
+    one = alone.job(alone_condition, noise, 1)
     job.step()
     one.step()
     assert (job.finish()[1] - one.finish()[0]).abs().max() < TOLERANCE
