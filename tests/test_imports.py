@@ -248,7 +248,6 @@ def test_every_file_imports_only_what_its_room_may_know() -> None:
     assert not found, "\n" + "\n".join(found)
 
 
-@pytest.mark.xfail(strict=True, reason="seven circles are left to mend")
 def test_no_module_imports_itself_over_others() -> None:
     assert circles(graph(sources())) == []
 
