@@ -60,6 +60,7 @@ ROOMS = {
         Room("model.base", 0, ("torch", "safetensors")),
         Room("model.memory", 1, ("torch",)),
         Room("model.tokenizers.latent", 0, ("torch",)),
+        Room("model.diffusion", 1, ("torch",)),
         Room("model.tokenizers", 1, ("torch",)),
         Room("model.tokenizers.scenes", 1, ("torch",)),
         Room("model.dynamics", 2, ("torch",)),
@@ -79,16 +80,21 @@ ROOMS = {
         Room("worlds.evaluation", 3, (*CONTRACTS, "model", "torch", "rich", "runtime.display.stills")),
         Room("worlds.kinds", 4, CONTRACTS),
         Room("worlds.side_by_side", 0, CONTRACTS),
-        *(Room(f"worlds.{world}.kind", 6, CONTRACTS) for world in ("circuit", "drive", "freedoom", "neural", "toy")),
+        *(
+            Room(f"worlds.{world}.kind", 6, CONTRACTS)
+            for world in ("circuit", "drive", "freedoom", "neural", "racer", "toy")
+        ),
         Room("worlds.circuit.teacher", 2, CONTRACTS),
         Room("worlds.drive.teacher", 2, CONTRACTS),
         Room("worlds.freedoom.teacher", 2, (*CONTRACTS, "gymnasium", "vizdoom")),
+        Room("worlds.racer.teacher", 2, (*CONTRACTS, "gymnasium")),
         Room("worlds.circuit", 3, (*CONTRACTS, "model")),
         Room("worlds.drive", 3, (*CONTRACTS, "model")),
         Room("worlds.freedoom", 3, (*CONTRACTS, "model")),
+        Room("worlds.racer", 3, (*CONTRACTS, "model", "torch")),
         *(
             Room(f"worlds.{world}.{part}", floor, (*CONTRACTS, "model", "torch", "rich", *more))
-            for world in ("circuit", "drive", "freedoom")
+            for world in ("circuit", "drive", "freedoom", "racer")
             for part, floor, more in (
                 ("recipe", 4, ("runtime.session", "controllers", "safetensors")),
                 ("evaluation", 5, ()),
@@ -109,6 +115,7 @@ ROOMS = {
         Room("tools.train.base", 1, ("runtime.core", "runtime.display", "rich")),
         Room("tools.train.data", 2, (*BELOW_TOOLS, "av", "gymnasium", "crafter")),
         Room("tools.train.learn", 3, ("runtime.core", "model", "torch")),
+        Room("tools.train.pixels", 3, ("runtime.core", "model", "torch")),
         Room("tools.train", 4, (*BELOW_TOOLS, "torch", "safetensors", "yaml")),
         Room("tools.lab", 9, (ANYTHING,)),
     )

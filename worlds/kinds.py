@@ -23,6 +23,7 @@ MODULES = {
     "drive": ".drive.kind",
     "freedoom": ".freedoom.kind",
     "pixels": ".neural.kind",
+    "racer": ".racer.kind",
     "toy": ".toy.kind",
 }
 """Beside this package, or by full name from elsewhere; each has a `KIND`."""

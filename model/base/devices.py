@@ -40,3 +40,10 @@ def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
 def _kept(values: tuple[float, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # training may need it, too
         return torch.tensor(values, device=device)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether it has instructions for it; elsewhere bfloat16 is emulated, and slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

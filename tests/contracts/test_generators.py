@@ -16,6 +16,7 @@ from nextframe.model.generator.protocol import Inputs, Start, StatePiece
 from nextframe.model.stages.generator import StagedGenerator
 from tests.contracts.generator_contract import AnyGenerator, GeneratorContract
 from tests.support.grids import grid_generator, grid_past
+from tests.support.images import image_generator, image_start
 from tests.support.networks import SMALL, random_dynamics, random_generator, random_past, random_tokenizer
 from tests.support.toy_generator import ToyCondition, ToyGenerator, ToyJob, toy_inputs, toy_start
 from tests.support.worlds.staged import TWO, staged_generator, store_weights
@@ -82,6 +83,29 @@ class TestGrid(GeneratorContract):
 
     def inputs(self, tick: int) -> Inputs:
         return Inputs((float(tick % 2), 1.0 - tick % 3, 0.25 * tick))
+
+
+class TestImages(GeneratorContract):
+    ticks = 12
+
+    def make(self) -> AnyGenerator:
+        return image_generator()
+
+    def start(self, number: int = 0) -> Start:
+        return image_start(2 + number)
+
+    def inputs(self, tick: int) -> Inputs:
+        return Inputs((1.0 - tick % 3, 0.25 * tick))
+
+
+class TestImagesInBfloat16(TestImages):
+    def make(self) -> AnyGenerator:
+        return image_generator(dtype=torch.bfloat16)
+
+
+class TestImagesWithoutMemory(TestImages):
+    def make(self) -> AnyGenerator:
+        return image_generator(window=0)
 
 
 class TestToy(GeneratorContract):

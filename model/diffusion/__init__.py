@@ -1,0 +1,1 @@
+"""Diffusion over images: noise levels, preconditioning and the sampler whose steps are the ladder's rungs."""

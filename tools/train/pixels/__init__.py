@@ -1,0 +1,1 @@
+"""Training worlds that are made of pixels: shards of episodes in, weights of a diffusion U-Net out."""

@@ -1,0 +1,239 @@
+"""The racer's own evaluation: next frames, what actions do, and long free runs with a driver at the wheel.
+
+    nextframe eval racer --quick
+
+Free runs are judged by what a person would see: does the driver stay on the road as in the game, does the road bend and
+have kerbs as in the game, is the picture as sharp, how far is it from the game's pictures in MobileNetV2's features.
+PSNR alone would rank a blurred mean of all futures first.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ....model.base.devices import multiplies_bfloat16
+from ..teacher.driver import Explorer
+from ..teacher.game import Game
+from ..world import SCHEDULE, load_network, load_seeds
+from .features import Features, Statistics, distance, load_features, statistics
+from .look import Frames, bend_spread, edge_energy, kerb_share, psnr
+from .rollouts import Dreamer, drive_the_game, drive_the_network
+
+LADDER = (1, 2, 4)
+GAME_SEEDS = range(900_000_000, 900_000_032)
+"""Tracks that were never trained on."""
+MOMENT_SEEDS = 900_100_000
+HISTORY = 68
+"""Ticks before a moment: as many as the memory reaches back, and the frames that are seen whole."""
+LOST_BELOW = 0.5
+"""A session whose last quarter is on the road for less than this share has lost it."""
+HEARD_LEVELS = 8
+"""Grey levels by which another steering must change some pixel of the next frame."""
+
+
+@dataclass(frozen=True)
+class Size:
+    sessions: int
+    ticks: int
+    moments: int
+
+
+FULL, QUICK = Size(32, 5000, 256), Size(8, 300, 48)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`value` against `low` and `high`; None where it could not be measured."""
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def met(self) -> bool:
+        value = self.value
+        return value is not None and (self.low is None or value >= self.low) and (
+            self.high is None or value <= self.high
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Held-out: `frames (n, HISTORY + 1, 64, 64, 3)` uint8, the last to be predicted, and `actions (n, HISTORY, 3)`."""
+
+    frames: Frames
+    actions: NDArray[np.float32]
+
+
+def held_out_moments(count: int, per_episode: int = 12) -> Moments:
+    """Of an exploring driver on held-out tracks: on the road, off it, standing, turning."""
+    frames, actions = [], []
+    for seed in range(-(-count // per_episode)):
+        game, driver = Game(), Explorer(np.random.default_rng((seed, 77)))
+        seen, given = [game.reset(MOMENT_SEEDS + seed)], []
+        for _ in range(HISTORY + per_episode * 5):
+            controls = driver(seen[-1], game.pose.speed_m_s)
+            frame, goes_on = game.tick(controls)
+            seen.append(frame)
+            given.append(controls)
+            if not goes_on:
+                break
+        for at in range(0, len(given) - HISTORY + 1, 5):
+            frames.append(np.stack(seen[at : at + HISTORY + 1]))
+            actions.append(np.stack(given[at : at + HISTORY]))
+    return Moments(np.stack(frames[:count]), np.stack(actions[:count]))
+
+
+def next_frames(dreamer: Dreamer, moments: Moments, actions: NDArray[np.float32], steps: int, seed: int = 0) -> Frames:
+    """`(n, 64, 64, 3)`: the network's frame after each moment's history. `actions (n, past, 3)`."""
+    net, past = dreamer.net, dreamer.net.config.past
+    random = torch.Generator().manual_seed(seed)
+    made = []
+    for at in range(0, len(actions), 16):
+        frames = torch.from_numpy(moments.frames[at : at + 16, :-1])
+        memory = dreamer.remember(len(frames))
+        seen = torch.stack([dreamer.commit(memory, net.pack(one)) for one in frames.unbind(1)][-past:], 1)
+        given = torch.from_numpy(actions[at : at + 16])
+        image = dreamer.next_frames(seen, given, dreamer.recall(memory), steps, random)
+        made.append(net.unpack(image).numpy())
+    return np.concatenate(made)
+
+
+def measure_next(dreamer: Dreamer, moments: Moments) -> dict[str, float]:
+    """PSNR of the next frame by rung, with true and with other moments' actions; of rung 2 with the memory unread; and
+    of the last frame. All in dB."""
+    truth, copied = moments.frames[:, -1], moments.frames[:, -2]
+    actions = moments.actions[:, -dreamer.net.config.past :]
+    shuffled = np.roll(actions, len(actions) // 2, 0)
+    found = {"copy_last_db": psnr(copied, truth)}
+    for steps in LADDER:
+        found[f"rung_{steps}_db"] = psnr(next_frames(dreamer, moments, actions, steps), truth)
+        found[f"rung_{steps}_shuffled_db"] = psnr(next_frames(dreamer, moments, shuffled, steps), truth)
+    blind = replace(dreamer, window=0)
+    found["without_memory_db"] = psnr(next_frames(blind, moments, actions, LADDER[1]), truth)
+    return found
+
+
+def measure_response(dreamer: Dreamer, moments: Moments) -> dict[str, float]:
+    """Share of moments in which steering right instead of left, from the same noise, shows in the next frame."""
+    found = {}
+    for steps in LADDER:
+        frames = []
+        for steer in (-1.0, 1.0):
+            actions = moments.actions[:, -dreamer.net.config.past :].copy()
+            actions[:, -1, 0] = steer
+            frames.append(next_frames(dreamer, moments, actions, steps).astype(np.int16))
+        heard = np.abs(frames[0] - frames[1]).reshape(len(frames[0]), -1).max(1) >= HEARD_LEVELS
+        found[f"rung_{steps}"] = float(heard.mean())
+    return found
+
+
+def measure_film(frames: Frames, on_road: NDArray[np.bool_], reference: Statistics | None,
+                 features: Features | None) -> dict[str, float | None]:  # fmt: skip
+    """Of frames `(ticks, sessions, 64, 64, 3)` and `on_road (ticks, sessions)`."""
+    ticks = len(frames)
+    thinned = frames[:: max(1, ticks * frames.shape[1] // 1500)].reshape(-1, *frames.shape[2:])
+    last_quarter = on_road[-max(1, ticks // 4) :].mean(0)
+    return {
+        "on_road_share": float(on_road.mean()), "sessions_kept": float((last_quarter >= LOST_BELOW).mean()),
+        "bend_spread_px": bend_spread(thinned), "kerb_share": kerb_share(thinned),
+        "edge_energy": edge_energy(thinned),
+        "feature_distance": None if features is None or reference is None
+        else distance(reference, statistics(features, thinned)),
+    }  # fmt: skip
+
+
+def blurred(frames: Frames) -> Frames:
+    """The negative control: what a mean of futures looks like. Box-blurred twice, above the gauges."""
+    soft = frames.astype(np.float32)
+    for _ in range(2):
+        padded = np.pad(soft, [(0, 0)] * (soft.ndim - 3) + [(1, 1), (1, 1), (0, 0)], mode="edge")
+        soft = np.mean([padded[..., i : i + 64, j : j + 64, :] for i in range(3) for j in range(3)], 0, np.float32)
+    soft[..., 52:, :, :] = frames[..., 52:, :, :]
+    return soft.round().astype(np.uint8)
+
+
+def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict[str, Any]:
+    """Measure the weights in `folder`; writes JSON to `out` if given."""
+    began, size = time.monotonic(), QUICK if quick else FULL
+    dtype = torch.bfloat16 if multiplies_bfloat16(torch.device("cpu")) else torch.float32
+    net = load_network(folder).eval().requires_grad_(False)
+    net.trunk.to(dtype)
+    dreamer, moments, features = Dreamer(net, SCHEDULE, dtype), held_out_moments(size.moments), load_features()
+    following, response = measure_next(dreamer, moments), measure_response(dreamer, moments)
+    films = {"game": drive_the_game(list(GAME_SEEDS)[: size.sessions], ticks=min(size.ticks, 400))}
+    reference = None
+    if features is not None:
+        reference = statistics(features, films["game"].frames.reshape(-1, 64, 64, 3)[::3])
+    runs = {"game": measure_film(*films["game"], reference, features)}
+    clips = load_seeds(folder)
+    of_session = np.arange(size.sessions) % len(clips.frames)
+    for steps in LADDER:
+        film = drive_the_network(
+            dreamer, clips.frames[of_session], clips.controls.numpy()[of_session], steps=steps, ticks=size.ticks
+        )
+        runs[f"rung_{steps}"] = measure_film(*film, reference, features)
+    film = films["game"]
+    runs["game_blurred"] = measure_film(blurred(film.frames), film.on_road, reference, features)
+    gates = gates_of(following, response, runs)
+    report = {
+        "world": "racer", "quick": quick, "size": asdict(size), "next_frame": following, "response": response,
+        "free_run": runs, "gates": [{**asdict(gate), "met": gate.met} for gate in gates],
+        "met": all(gate.met for gate in gates),
+        "negative_control_fails": not all(gate.met for gate in film_gates("game_blurred", runs)),
+        "seconds": round(time.monotonic() - began), "machine": platform.machine(), "torch": torch.__version__,
+        "threads": torch.get_num_threads(), "dtype": str(dtype),
+    }  # fmt: skip
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return report
+
+
+def film_gates(name: str, runs: dict[str, dict[str, Any]]) -> list[Gate]:
+    """What a free run must share with the game."""
+    game, run = runs["game"], runs[name]
+    ratios = {
+        key: run[key] / game[key] if game[key] else None for key in ("bend_spread_px", "kerb_share", "edge_energy")
+    }
+    return [
+        Gate("on-road share, against the game's", run["on_road_share"] - game["on_road_share"], -0.05, 0.05),
+        Gate("sessions that keep the road", run["sessions_kept"], 30 / 32),
+        Gate("spread of bends, game = 1", ratios["bend_spread_px"], 0.8, 1.2),
+        Gate("frames with kerbs, game = 1", ratios["kerb_share"], 0.8, 1.2),
+        Gate("edge energy, game = 1", ratios["edge_energy"], 0.95, 1.05),
+    ]
+
+
+def gates_of(following: dict[str, float], response: dict[str, float], runs: dict[str, dict[str, Any]]) -> list[Gate]:
+    best = max(LADDER, key=lambda steps: following[f"rung_{steps}_db"])
+    made, top = following[f"rung_{best}_db"], f"rung_{LADDER[-1]}"
+    low, high = (runs[f"rung_{steps}"]["feature_distance"] for steps in (LADDER[0], LADDER[-1]))
+    return [
+        Gate("next frame over copy-last, best rung, dB", made - following["copy_last_db"], 12.0),
+        Gate("true over shuffled actions, best rung, dB", made - following[f"rung_{best}_shuffled_db"], 4.5),
+        *film_gates(top, runs),
+        Gate("steering shows in the next frame", min(response.values()), 1.0),
+        Gate("feature distance, one step over four", None if low is None else low / high, 1.5),
+    ]  # fmt: skip
+
+
+def print_summary(report: dict[str, Any]) -> None:
+    for name, run in report["free_run"].items():
+        print(f"{name:>13}  " + "  ".join(f"{key} {value:.3f}" for key, value in run.items() if value is not None))
+    print("  ".join(f"{key} {value:.2f}" for key, value in report["next_frame"].items()))
+    for gate in report["gates"]:
+        value = "not measured" if gate["value"] is None else f"{gate['value']:.3f}"
+        bounds = f"{'' if gate['low'] is None else gate['low']} .. {'' if gate['high'] is None else gate['high']}"
+        print(f"{'met   ' if gate['met'] else 'MISSED'}  {gate['name']}: {value} (wanted {bounds})")
+    print(f"negative control (the game, blurred) fails: {report['negative_control_fails']}")
