@@ -19,6 +19,7 @@ if INSTALLED:
     from nextframe.worlds.evaluation.gates import judged_all
     from nextframe.worlds.racer.evaluation.gates import FILM_GATES, blurred, film_numbers, measure_film
     from nextframe.worlds.racer.evaluation.look import bend, edge_energy
+    from nextframe.worlds.racer.evaluation.open_loop import road_overlap
     from nextframe.worlds.racer.evaluation.rollouts import Film, drive_the_game
     from nextframe.worlds.racer.recipe import data
     from nextframe.worlds.racer.teacher.driver import RoadDriver, road_aim, wheels_on_road
@@ -106,3 +107,10 @@ def test_a_bend_has_the_sign_of_its_side_and_a_straight_has_none() -> None:
     assert right is not None
     assert straight == pytest.approx(0, abs=0.6)
     assert np.sign(left) == -np.sign(right)
+
+
+def test_the_overlap_of_roads_is_one_for_the_same_and_little_for_another(film: Film) -> None:
+    one, other = film.frames[-1, :1], film.frames[-1, 1:2]
+    assert road_overlap(one, one) == 1.0
+    assert road_overlap(one, other) < 0.9
+    assert road_overlap(one, np.zeros_like(one)) == 0.0

@@ -27,6 +27,7 @@ from ..teacher.game import Game
 from ..world import SCHEDULE, load_network, load_seeds, weights_sha256
 from .features import Features, Statistics, distance, load_features, statistics
 from .look import Frames, bend_spread, edge_energy, kerb_share, psnr
+from .open_loop import measure_open_loop
 from .rollouts import Dreamer, drive_the_game, drive_the_network
 
 LADDER = (1, 2, 4)
@@ -176,6 +177,7 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
     net.trunk.to(dtype)
     dreamer, moments, features = Dreamer(net, SCHEDULE, dtype), held_out_moments(size.moments), load_features()
     following, response = measure_next(dreamer, moments), measure_response(dreamer, moments)
+    held = measure_open_loop(dreamer, size.sessions * 2, HISTORY)
     films = {"game": drive_the_game(list(GAME_SEEDS)[: size.sessions], ticks=min(size.ticks, 400))}
     reference = None
     if features is not None:
@@ -196,7 +198,8 @@ def evaluate(folder: Path, out: Path | None = None, quick: bool = False) -> dict
     control = judged_all(film_numbers("game_blurred", runs), FILM_GATES)
     report: dict[str, Any] = {
         "schema": "nextframe.eval/1", "world": "racer", "quick": quick, "weights_sha256": weights_sha256(folder),
-        "size": asdict(size), "next_frame": following, "response": response, "free_run": runs,
+        "size": asdict(size), "next_frame": following, "response": response, "open_loop": held,
+        "free_run": runs,
         "gates": judged_all(numbers, GATES),
         "blurred_game_fails": not all(row["met"] for row in control.values()),
         "seconds": round(time.monotonic() - began), "torch": torch.__version__, "threads": torch.get_num_threads(),
@@ -250,6 +253,8 @@ def print_summary(report: dict[str, Any]) -> None:
     console.print("PSNR dB: " + ", ".join(f"{k} {v:.2f}" for k, v in report["next_frame"].items()))
     for name, run in report["free_run"].items():
         console.print(f"{name}: " + ", ".join(f"{k} {v:.3f}" for k, v in run.items() if v is not None))
+    for name, row in report["open_loop"].items():
+        console.print(f"free ticks, {name}: {row}")
     console.print(f"the game's own pictures, blurred, fail: {report['blurred_game_fails']}")
 
 
@@ -261,6 +266,17 @@ def card(report: dict[str, Any]) -> str:
         (str(steps), *(f"{following[f'rung_{steps}{kind}_db']:.2f}" for kind in ("", "_shuffled"))) for steps in LADDER
     ]
     lines += rows_of(("steps", "true actions", "another moment's actions"), rungs)
+    lines += [
+        "",
+        "Free ticks under the actions really taken, PSNR in dB and overlap of the road (1 is the same road):",
+        "",
+    ]
+    ticks = list(next(iter(report["open_loop"].values())))
+    held = [
+        (name.replace("_", " "), *(f"{row[tick]['psnr_db']:.1f}, {row[tick]['road_overlap']:.2f}" for tick in ticks))
+        for name, row in report["open_loop"].items()
+    ]
+    lines += rows_of(("", *(f"after {tick}" for tick in ticks)), held)
     lines += ["", f"Free runs, {size['sessions']} sessions of {size['ticks']} ticks, the road driver at the wheel:", ""]
     names = ("on_road_share", "sessions_kept", "bend_spread_px", "kerb_share", "edge_energy", "feature_distance")
     rows = [
