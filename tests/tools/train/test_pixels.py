@@ -10,8 +10,8 @@ import torch
 
 from nextframe.model.generator.protocol import Inputs
 from nextframe.runtime.core import NextframeError
-from nextframe.tools.train.pixels.learn import LearnConfig, Learner, later, recall
-from nextframe.tools.train.pixels.shards import Memory, Sequences, Shards
+from nextframe.tools.train.pixels.learn import LearnConfig, Learner, later, main, recall
+from nextframe.tools.train.pixels.shards import Memory, Sequences, Shards, sizes_of
 from tests.support.images import SMALL_UNET, image_generator, image_start, random_unet
 
 CONFIG = LearnConfig(ticks=2, batch=4, micro=2, warmup_steps=1)
@@ -63,6 +63,28 @@ def test_new_shards_are_found_and_unfinished_ones_are_not(tmp_path: Path) -> Non
     write_shard(tmp_path, "train-1-000.npz", (40,))
     data.refresh()
     assert data.frames == 90
+
+
+def test_sizes_are_those_of_the_data(tmp_path: Path) -> None:
+    with pytest.raises(NextframeError, match="found none"):
+        sizes_of(tmp_path, "train")
+    write_shard(tmp_path, "train-0-000.npz")
+    assert sizes_of(tmp_path, "train") == (SMALL_UNET.height, SMALL_UNET.width, SMALL_UNET.condition_dim)
+
+
+def test_a_run_stops_after_its_steps_and_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shard(tmp_path, "train-0-000.npz", (100,))
+
+    def steps_after(steps: int) -> int:
+        sizes = ["--pack", "2", "--channels", "16", "16", "16", "--batch", "2", "--micro", "2"]
+        folders = ["--data", str(tmp_path), "--out", str(tmp_path / "run")]
+        monkeypatch.setattr("sys.argv", ["learn", *folders, *sizes, "--steps", str(steps)])
+        main()
+        state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+        return int(state["steps"])
+
+    assert steps_after(2) == 2
+    assert steps_after(3) == 3
 
 
 def test_training_sees_the_memory_that_play_sees() -> None:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ....model.base.devices import multiplies_bfloat16
 from ....model.diffusion.levels import NoiseMix, Scales, Schedule
 from ....model.dynamics.unet import Given, Remembered, UNet, UNetConfig, estimate, rotate
-from .shards import Memory, Sequences, Shards
+from .shards import Memory, Sequences, Shards, sizes_of
 
 
 @dataclass(frozen=True)
@@ -210,35 +210,51 @@ def run(options: argparse.Namespace, config: LearnConfig, unet: UNetConfig) -> N
     print(f"{parameters / 1e6:.2f} M parameters, {shards.frames} frames, {learner.dtype}, step {learner.steps}",
           flush=True)  # fmt: skip
     stopping: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
         signal.signal(number, lambda number, _: stopping.append(number))
-    _loop(learner, shards, options, checkpoint, stopping)
-    save(checkpoint, learner.state())
+    try:
+        _loop(learner, shards, options, checkpoint, stopping)
+        save(checkpoint, learner.state())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Log:
+    """One line every so many steps, on the terminal and in a file."""
+
+    def __init__(self, path: Path, learner: Learner) -> None:
+        self._path = path
+        self._frames, self._cpu_s = learner.frames, time.process_time()
+        self._loss: float | None = None
+
+    def note(self, learner: Learner, loss: float) -> None:
+        self._loss = loss if self._loss is None else 0.98 * self._loss + 0.02 * loss
+        if learner.steps % learner.config.log_steps:
+            return
+        cpu_s = time.process_time()
+        line = {
+            "step": learner.steps, "minutes": round(learner.seconds / 60, 2), "loss": round(self._loss, 5),
+            "frames": learner.frames,
+            "frames_per_cpu_s": round((learner.frames - self._frames) / (cpu_s - self._cpu_s), 1),
+        }  # fmt: skip
+        self._frames, self._cpu_s = learner.frames, cpu_s
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(line, flush=True)
 
 
 def _loop(learner: Learner, shards: Shards, options: argparse.Namespace, checkpoint: Path, stopping: list[int]) -> None:
-    config = learner.config
+    config, log = learner.config, _Log(checkpoint.with_name("log.jsonl"), learner)
     rng = np.random.default_rng((options.seed, learner.steps))
     last = saved = time.monotonic()
-    frames_before, cpu_before, smooth = learner.frames, time.process_time(), None
-    log = (checkpoint.parent / "log.jsonl").open("a", encoding="utf-8")
     while not stopping and learner.steps < config.steps:
         loss = learner.step(shards.draw(config.batch, rng))
-        smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
         now = time.monotonic()
         learner.seconds += now - last
         last = now
-        if learner.steps % config.log_steps == 0:
-            cpu = time.process_time()
-            rate = (learner.frames - frames_before) / (cpu - cpu_before)
-            line = {
-                "step": learner.steps, "minutes": round(learner.seconds / 60, 2), "loss": round(smooth, 5),
-                "frames": learner.frames, "frames_per_cpu_s": round(rate, 1),
-            }  # fmt: skip
-            frames_before, cpu_before = learner.frames, cpu
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            print(line, flush=True)
+        log.note(learner, loss)
         if learner.steps % config.keep_steps == 0:
             save(checkpoint.with_name(f"checkpoint-{learner.steps:06d}.pt"), learner.state())
         if now - saved > config.save_s:
@@ -257,10 +273,17 @@ def main() -> None:
     for name in ("steps", "ticks", "batch", "micro"):
         parser.add_argument(f"--{name}", type=int, default=getattr(LearnConfig, name))
     parser.add_argument("--rate", type=float, default=LearnConfig.rate)
+    parser.add_argument("--pack", type=int, default=UNetConfig.pack, help="pixels of a side that become channels")
+    parser.add_argument("--channels", type=int, nargs=3, default=UNetConfig.channels, help="by level, the finest first")
     options = parser.parse_args()
     chosen = {name: getattr(options, name) for name in ("steps", "ticks", "batch", "micro", "rate")}
     config = LearnConfig(**chosen)
-    run(options, config, UNetConfig())
+    sizes = sizes_of(options.data, "train")
+    try:
+        unet = UNetConfig(*sizes, pack=options.pack, channels=tuple(options.channels))
+    except ValueError as error:
+        raise SystemExit(f"{options.data}: frames of {sizes.height}x{sizes.width}: {error}; see --pack") from error
+    run(options, config, unet)
 
 
 if __name__ == "__main__":

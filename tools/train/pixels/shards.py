@@ -63,6 +63,23 @@ class Shard:
         return np.flatnonzero(same)
 
 
+class Sizes(NamedTuple):
+    """Of a folder's frames, in pixels, and the numbers of one action."""
+
+    height: int
+    width: int
+    condition_dim: int
+
+
+def sizes_of(folder: Path, split: str) -> Sizes:
+    """As the first shard has them. NextframeError where there is none."""
+    for path in sorted(folder.glob(f"{split}-*.npz")):
+        if not path.name.endswith(".part.npz"):
+            with np.load(path) as held:
+                return Sizes(*held["frames"].shape[1:3], held["actions"].shape[1])
+    raise NextframeError(f"{folder}: expected shards named {split}-*.npz, found none; make data first")
+
+
 class Shards:
     """All shards `<split>-*.npz` of a folder. `refresh` reads those that are new."""
 
