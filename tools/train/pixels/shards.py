@@ -76,7 +76,8 @@ def sizes_of(folder: Path, split: str) -> Sizes:
     for path in sorted(folder.glob(f"{split}-*.npz")):
         if not path.name.endswith(".part.npz"):
             with np.load(path) as held:
-                return Sizes(*held["frames"].shape[1:3], held["actions"].shape[1])
+                _, height, width, _ = held["frames"].shape
+                return Sizes(height, width, held["actions"].shape[1])
     raise NextframeError(f"{folder}: expected shards named {split}-*.npz, found none; make data first")
 
 
