@@ -1,7 +1,5 @@
 """Comparing plain data, such as two snapshots of a world, bit by bit and part by part.
 
-Owns the paths of leaves, what counts as equal, and the sentence that says how two leaves differ.
-
 Equal means the same bits: 0.0 and -0.0 differ, and a NaN is equal to itself.
 """
 

@@ -1,7 +1,7 @@
 """Two recordings side by side: the same session or not, and if not, the first tick and field that differ.
 
-Owns what counts as a difference. When and on what a recording was made is noted and does not count: the same session
-recorded on two machines is the same.
+When and on what a recording was made is noted and does not count as a difference: the same session recorded on two
+machines is the same.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ..core import Action, PlayedTick
 from ..tick.events import events_to_text
+from .compare import differences
 from .environment import differing_names
 from .format import Replay, ReplayHeader
+from .playback import same_action
 from .reader import load_snapshot, read_replay
-from .snapshots import state_differences
-from .verify import same_action
 
 TEXT_CHARS = 60
 
@@ -132,8 +132,8 @@ def _state_differences(one: tuple[Path, Replay], other: tuple[Path, Replay]) -> 
     for stored in left.snapshots:
         if stored.tick in in_second:
             states = load_snapshot(first, stored), load_snapshot(second, in_second[stored.tick])
-            for part in state_differences(*states):
-                yield RecordingDifference(f"state before it: {part}", "one value", "another", stored.tick)
+            for part in differences(*states):
+                yield RecordingDifference(f"state before it: {part.path}", "one value", "another", stored.tick)
 
 
 def _listed(names: frozenset[str]) -> str:

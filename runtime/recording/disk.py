@@ -1,7 +1,7 @@
 """The thread between a recording and its disk: no tick ever waits for it, unless the session says it may.
 
-Owns the file, the bounded queue before it, fsync about once a second, and what is said when the disk fails or falls
-too far behind.
+The queue before it is bounded; the file is synced about once a second. A disk that fails, or falls too far behind, ends
+the recording with a reason.
 """
 
 from __future__ import annotations
@@ -147,9 +147,13 @@ class DiskThread:
                     self._write_item(item)
                     self._sync_sometimes()
                 self._end()
+        except OSError as error:
+            self._give_up(error.strerror or str(error) or type(error).__name__)
         except Exception as error:  # noqa: BLE001 - nothing may end this thread in silence: a tick would wait for ever
-            reason = getattr(error, "strerror", None) or f"{error}" or type(error).__name__
-            self._fail(f"could not go on recording after tick {self._ticks_written}: {reason}")
+            self._give_up(str(error) or type(error).__name__)
+
+    def _give_up(self, reason: str) -> None:
+        self._fail(f"could not go on recording after tick {self._ticks_written}: {reason}")
 
     def _next(self) -> Batch | WaitingSnapshot | None:
         with self._changed:

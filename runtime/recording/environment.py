@@ -1,7 +1,5 @@
 """What a playback can be expected to keep here, and what a difference from the recording's environment means.
 
-Owns the promise levels and plain words about them.
-
 R0  bit for bit on the same machine and environment. R1  bit for bit expected on the same device model with the same
 software. R2  elsewhere: the same inputs, quality and events; pictures close at first, then further and further apart.
 """

@@ -1,7 +1,7 @@
 """What a recording says: header, ticks, and their compact form as plain lists and maps.
 
-Owns the meaning of the fields of `.nfr` (DESIGN section 6) and their checks, since a valid CRC does not make content
-sane. Knows nothing of files, bytes on disk, msgpack or CRCs: see `nextframe.runtime.recording.records`.
+The fields of `.nfr` and their checks, since a valid CRC does not make content sane. How they become bytes:
+`nextframe.runtime.recording.records`.
 
 A tick is the list [buttons, axes, steps, reset, checksum, prompt, event]; entries at the end that are 0 or None are
 left out. `buttons` is a bit mask and `axes` one signed byte each, in the order of the header's action schema. Readers

@@ -1,6 +1,6 @@
 """A recording that outlives a jump in time: where the line of ticks breaks, it goes on in a next file.
 
-Owns the names of the parts, when one ends and the next begins. A recording is one unbroken line of ticks, and may begin
+A recording is one unbroken line of ticks, and may begin
 with a state: so after a jump a new one begins with the state that was jumped to, and each part can be played and
 verified by itself.
 """
@@ -66,6 +66,7 @@ class PartedRecording:
         self._closer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recording parts")
         self._closing: list[Future[None]] = []
         self._closed = False
+        self._given_up = False
         self._number, self._ticks = 1, 0
         self._recorder: Recorder = self._begin(path, state, tick)
 
@@ -88,7 +89,7 @@ class PartedRecording:
         session.
         """
         with self._lock:
-            if self._closed or isinstance(self._recorder, NullRecorder):
+            if self._closed or self._given_up:
                 return
             recorder, self._recorder = self._recorder, NullRecorder()
             try:
@@ -100,6 +101,7 @@ class PartedRecording:
                     self._recorder = self._begin(self._next_path(), self._world.snapshot(), tick)
                     self._say(f"recording goes on in {self.paths[-1]}")
             except (ReplayError, OSError) as error:
+                self._given_up = True
                 self._say(str(error))
 
     def close(self) -> None:

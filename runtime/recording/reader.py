@@ -1,6 +1,6 @@
 """Reads a recording from wherever it was cut, and the snapshots inside it.
 
-Owns the order of records, what counts as damage, and what is said of a loss. Nothing after damage is trusted and no
+Nothing after damage is trusted and no
 gap is guessed over.
 """
 

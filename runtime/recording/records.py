@@ -1,7 +1,5 @@
 """The bytes of a recording: magic, framed records with CRCs, msgpack, and the caps that bound a reader.
 
-Owns how bytes are framed and checked.
-
     file    = magic (8 bytes) | major u16 | minor u16 | record*           all integers little-endian
     record  = type u8 | length u32 | payload | crc32c u32                  the CRC covers type, length and payload
 
@@ -11,7 +9,7 @@ A reader that does not know a record's type skips it from 128 on and stops below
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -33,7 +31,6 @@ MAX_RECORD_BYTES = 4 << 20
 MAX_BATCH_RECORD_BYTES = 256 << 10
 """Only the header, which holds the world's text, and parts of a snapshot may be larger: small lists unpack to many
 times their bytes."""
-ARRAY_EXTENSION = 1
 
 
 class DamageError(Exception):
@@ -114,17 +111,11 @@ def last_footer(file: BinaryIO, size_bytes: int) -> bytes | None:
 # --- msgpack -------------------------------------------------------------------------------------------------------
 
 
-def packed(value: object, default: Callable[[Any], tuple[Any, ...]] | None = None) -> bytes:
-    """As msgpack. `default` turns a value msgpack has no kind for into the parts of an array extension."""
-
-    def extension(value: Any) -> Any:
-        if default is None:
-            raise TypeError(f"{type(value).__name__} is no plain data")
-        return msgpack.ExtType(ARRAY_EXTENSION, msgpack.packb(default(value)))
-
+def packed(value: object) -> bytes:
+    """As msgpack. Raises `ReplayError` for what msgpack has no kind for."""
     try:
-        return bytes(msgpack.packb(value, default=extension, strict_types=default is not None))
-    except (ValueError, TypeError, OverflowError, UnicodeError) as error:
+        return bytes(msgpack.packb(value))
+    except (ValueError, TypeError, OverflowError) as error:
         raise ReplayError(f"recording: something cannot be stored: {error}") from error
 
 
@@ -136,15 +127,13 @@ def packed_batch(first_tick: int, ticks: Sequence[bytes]) -> bytes:
     )
 
 
-def unpacked(payload: bytes, extension: Callable[[Any], object] | None = None) -> Any:
-    """Raises `DamageError`. `extension` is given the unpacked parts of an array extension."""
-
-    def hook(code: int, data: bytes) -> object:
-        if extension is None or code != ARRAY_EXTENSION:
-            raise ValueError(f"extension {code} is unknown here")
-        return extension(msgpack.unpackb(data))
-
+def unpacked(payload: bytes) -> Any:
+    """Raises `DamageError`."""
     try:
-        return msgpack.unpackb(payload, ext_hook=hook)
+        return msgpack.unpackb(payload, ext_hook=_no_extension)
     except (ValueError, TypeError, msgpack.UnpackException) as error:  # bad UTF-8, extra data, deep nesting, bad keys
         raise DamageError(f"a record is not valid msgpack ({error})") from error
+
+
+def _no_extension(kind: int, content: bytes) -> object:
+    raise ValueError(f"extension {kind} is unknown here")

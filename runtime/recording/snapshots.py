@@ -1,11 +1,9 @@
-"""Snapshots inside recordings: a world's state as plain data, packed, compressed, cut into parts, and back.
-
-Owns the form of a snapshot in a file and the caps that bound reading one.
+"""Snapshots inside recordings: plain data (`plain.py`) as bytes, compressed, cut into parts, and back.
 
     snapshot = tree length u32 | tree (msgpack) | array bytes, one array after the other       compressed by zlib
     part     = msgpack [tick, part, parts, raw bytes, compressed 0 or 1, bytes]
 
-An array in the tree is an extension of [dtype, shape]; its bytes come in the tree's order, little-endian, row-major.
+In the tree an array's placeholder is [dtype, shape] as msgpack; its bytes come in the tree's order.
 The tree is capped by itself: a small list takes many times its bytes in memory, an array does not.
 """
 
@@ -14,7 +12,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..core import ReplayError, Snapshot
 from .format import MalformedError, StoredSnapshot, a_kind, int_in
+from .plain import DTYPES, MAX_DIMENSIONS, PlainDataError, from_tree, take_apart
 from .records import DamageError, packed, unpacked
 
 TREE_LENGTH = struct.Struct("<I")
@@ -30,18 +29,12 @@ MAX_TREE_BYTES = 128 << 10
 MAX_SNAPSHOT_BYTES = 256 << 20
 PART_BYTES = 1 << 20
 MAX_PARTS = 1 + MAX_SNAPSHOT_BYTES // PART_BYTES
-MAX_DIMENSIONS = 16
 DEFLATE_LIMIT = 1040
 """No deflate stream grows by more than about 1,032 to 1 (RFC 1951: 258 bytes from 2 bits); more is a lie."""
 COMPRESSION_LEVEL = 1
 """The fastest. A neural state is close to noise: higher levels take ten times as long for a few per cent."""
 WORTHWHILE = 0.95
 
-FLOATS = ("float16", "float32", "float64")
-DTYPES = tuple(
-    np.dtype(name).newbyteorder("<") if np.dtype(name).itemsize > 1 else np.dtype(name)
-    for name in ("bool", *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")), *FLOATS)
-)
 BY_NAME = {dtype.str: dtype for dtype in DTYPES}
 
 
@@ -62,24 +55,17 @@ class SnapshotPart:
 
 def snapshot_to_bytes(snapshot: Snapshot) -> bytes:
     """Raises `ReplayError` that names the part which is no plain data, see `nextframe.runtime.core.Snapshot`."""
-    arrays: list[bytes] = []
-
-    def array(value: Any) -> tuple[str, list[int]]:
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{value!r} has no room in 64 bits")
-        dtype = value.dtype.newbyteorder("<") if value.dtype.itemsize > 1 else value.dtype
-        arrays.append(np.ascontiguousarray(value, dtype).tobytes())
-        return dtype.str, list(value.shape)
-
-    _check_plain(snapshot, "snapshot")
-    tree = packed(_with_plain_maps(snapshot), array)
-    total = TREE_LENGTH.size + len(tree) + sum(map(len, arrays))
-    if len(tree) > MAX_TREE_BYTES or total > MAX_SNAPSHOT_BYTES:
+    try:
+        tree, arrays = take_apart(snapshot, "snapshot", _dtype_and_shape_of, max_tree_bytes=MAX_TREE_BYTES)
+    except PlainDataError as error:
+        raise ReplayError(f"recording: {error}; or record without snapshots") from error
+    total = TREE_LENGTH.size + len(tree) + sum(array.nbytes for array in arrays.values())
+    if total > MAX_SNAPSHOT_BYTES:
         raise ReplayError(
-            f"recording: a snapshot of {total} bytes ({len(tree)} without its arrays) is too large: expected at most "
-            f"{MAX_SNAPSHOT_BYTES} ({MAX_TREE_BYTES}); put numbers into arrays, or record without snapshots"
+            f"recording: a snapshot of {total} bytes is too large: expected at most {MAX_SNAPSHOT_BYTES}; "
+            "record without snapshots"
         )
-    return b"".join([TREE_LENGTH.pack(len(tree)), tree, *arrays])
+    return b"".join([TREE_LENGTH.pack(len(tree)), tree, *(array.tobytes() for array in arrays.values())])
 
 
 def snapshot_from_bytes(raw: bytes) -> Snapshot:
@@ -91,9 +77,9 @@ def snapshot_from_bytes(raw: bytes) -> Snapshot:
         raise MalformedError("snapshot: its tree is longer than it may be")
     at = TREE_LENGTH.size + tree_bytes
 
-    def array(parts: object) -> NDArray[Any]:
+    def array(placeholder: bytes) -> NDArray[Any]:
         nonlocal at
-        dtype, shape = _dtype_and_shape(parts)
+        dtype, shape = _dtype_and_shape(unpacked(placeholder))
         size = dtype.itemsize * math.prod(shape)
         if size > len(raw) - at:
             raise MalformedError("snapshot: an array is larger than what is left of it")
@@ -101,10 +87,17 @@ def snapshot_from_bytes(raw: bytes) -> Snapshot:
         at += size
         return found
 
-    tree = unpacked(raw[TREE_LENGTH.size : at], array)
+    try:
+        tree = from_tree(raw[TREE_LENGTH.size : at], array, max_tree_bytes=MAX_TREE_BYTES)
+    except PlainDataError as error:
+        raise MalformedError(f"snapshot: {error}") from error
     if at != len(raw):
         raise MalformedError("snapshot: there are bytes that belong to no array")
     return a_kind(dict, tree, "snapshot")
+
+
+def _dtype_and_shape_of(path: str, array: NDArray[Any]) -> bytes:
+    return packed([array.dtype.str, list(array.shape)])
 
 
 def _dtype_and_shape(parts: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
@@ -115,29 +108,6 @@ def _dtype_and_shape(parts: object) -> tuple[np.dtype[Any], tuple[int, ...]]:
     if len(sides) > MAX_DIMENSIONS:
         raise MalformedError(f"array: expected at most {MAX_DIMENSIONS} dimensions")
     return BY_NAME[entries[0]], tuple(int_in(side, 0, MAX_SNAPSHOT_BYTES, "shape") for side in sides)
-
-
-def _check_plain(value: object, path: str) -> None:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            if not isinstance(key, str):
-                raise ReplayError(f"recording: {path}: expected string keys, got {key!r}")
-            _check_plain(part, f"{path}.{key}")
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            _check_plain(part, f"{path}[{index}]")
-    elif isinstance(value, np.ndarray):
-        if value.dtype.newbyteorder("<").str not in BY_NAME or value.ndim > MAX_DIMENSIONS:
-            raise ReplayError(f"recording: {path}: expected an array of numbers, got {value.dtype} {value.shape}")
-    elif not (value is None or type(value) in (bool, int, float, str)):
-        raise ReplayError(f"recording: {path}: expected plain data, got {type(value).__name__}")
-
-
-def _with_plain_maps(value: Any) -> Any:
-    """The same with every mapping a dict, the only kind that msgpack packs strictly."""
-    if isinstance(value, Mapping):
-        return {key: _with_plain_maps(part) for key, part in value.items()}
-    return [_with_plain_maps(part) for part in value] if isinstance(value, list) else value
 
 
 # --- bytes to records and back -------------------------------------------------------------------------------------
@@ -229,26 +199,3 @@ def _without_data(part: SnapshotPart) -> tuple[int, int, int, int, bool]:
 
 def _belong(one: SnapshotPart, other: SnapshotPart) -> bool:
     return (one.tick, one.parts, one.raw_bytes) == (other.tick, other.parts, other.raw_bytes)
-
-
-# --- comparing -----------------------------------------------------------------------------------------------------
-
-
-def state_differences(one: object, other: object, path: str = "") -> Iterator[str]:
-    """Dotted names of the parts in which two snapshots differ, in order; bit by bit, so a NaN equals itself."""
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        for key in dict.fromkeys([*one, *other]):
-            name = f"{path}.{key}" if path else str(key)
-            if key in one and key in other:
-                yield from state_differences(one[key], other[key], name)
-            else:
-                yield name
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for index, (left, right) in enumerate(zip(one, other, strict=True)):
-            yield from state_differences(left, right, f"{path}[{index}]")
-    elif isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        same_kind = (one.dtype, one.shape) == (other.dtype, other.shape)
-        if not same_kind or one.tobytes() != other.tobytes():
-            yield path
-    elif type(one) is not type(other) or repr(one) != repr(other):
-        yield path

@@ -1,7 +1,7 @@
 """Writes a recording while a session runs, so that a killed one loses at most a second and no tick waits for a disk.
 
-Owns what is handed over when: batches of half a second, snapshots every so many ticks. Knows nothing of how bytes are
-read, of worlds or of disks: those are waited for by the thread of `nextframe.runtime.recording.disk`.
+Batches of half a second, and snapshots every so many ticks, go to the thread of `nextframe.runtime.recording.disk`,
+the only one that waits for the disk.
 
 A disk that fails or falls too far behind ends the recording, never the session: what is on disk stays readable and
 says why it ends there, `problem` says it meanwhile, and `close` raises it.

@@ -15,9 +15,8 @@ from ..core import FixedClock, ReplayError
 from ..display.video import VideoWriter
 from ..recording.environment import expectation
 from ..recording.format import Replay, ReplayHeader
-from ..recording.playback import Playback, Span, check_steps, go_to_start, span_of
+from ..recording.playback import Playback, ReplayVerifier, Span, check_fits, check_steps, go_to_start, span_of
 from ..recording.reader import read_replay
-from ..recording.verify import ReplayVerifier, check_fits
 from .parts.drift import OFF, REMEDIES
 from .parts.place import AS_ITS_FILE_SAYS, AsksForAPlace, placement
 from .startup import OpenWorld, StartUp, check_folder, open_world, patience

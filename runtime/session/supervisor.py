@@ -1,8 +1,8 @@
 """A world whose workers may die: it is brought back, and the tick that was lost is made again, bit for bit.
 
-Owns the way back (a snapshot now and then, and what was done since), the count of faults, and when to give up. Knows
-no process and no network: what a fault looks like and how to restart is told. A caller of the world sees a tick that
-takes long, nothing else; the last picture stays on the screen meanwhile, and how many it was held for is counted.
+The way back is a snapshot now and then, and what was done since. What a fault looks like and how to restart is given.
+A caller of the world sees a tick that takes long, nothing else; the last picture stays on the screen meanwhile, and for
+how many frames it was held is counted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..ahead.world import TickJob
 from ..core import (
@@ -37,6 +37,12 @@ MAX_FAULTS_KEPT = 1_000
 
 class TooManyFaults(NextframeError):  # noqa: N818 - says what happened
     """The world's workers died again and again; the session ends with everything written so far."""
+
+
+class WorkerFault(Protocol):
+    """What the exception for a lost worker carries. `noticed_ns`: when that was noticed, on the monotonic clock."""
+
+    noticed_ns: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class SupervisedWorld(ForwardingWorld):
     def __init__(
         self,
         world: World,
-        fault: type[Exception],
+        fault: type[WorkerFault],
         restart: Callable[[], None],
         *,
         period_ns: int,
@@ -187,12 +193,12 @@ class SupervisedWorld(ForwardingWorld):
         began_ns = self._now_ns()
         try:
             return call()
-        except self._fault as fault:
-            self._bring_back(fault, began_ns)
+        except self._fault as fault:  # type: ignore[misc]  # no type says "an exception with this field"
+            self._bring_back(fault, fault.noticed_ns, began_ns)
         return self._safely(instead or call, instead=instead)
 
-    def _bring_back(self, fault: Exception, began_ns: int) -> None:
-        noticed_ns, first = getattr(fault, "noticed_ns", self._now_ns()), fault
+    def _bring_back(self, fault: Exception, noticed_ns: int, began_ns: int) -> None:
+        first = fault
         while True:
             self._count_death(fault)
             try:
@@ -201,7 +207,7 @@ class SupervisedWorld(ForwardingWorld):
                 for played in self._since:
                     self._again(played)
                 break
-            except self._fault as another:
+            except self._fault as another:  # type: ignore[misc]  # as above
                 fault = another
         restored_ns = self._now_ns()
         self._note(first, began_ns, noticed_ns, restored_ns)

@@ -20,8 +20,7 @@ from ..core import Frame, ReplayError, World, WorldInfo
 from ..display.video import VideoWriter
 from ..loop import NullRecorder
 from ..recording.format import Replay
-from ..recording.playback import Playback, Span, go_to_start, restore
-from ..recording.verify import ReplayVerifier
+from ..recording.playback import Playback, ReplayVerifier, Span, go_to_start, restore
 from .outcome import write_report
 from .startup import OpenWorld
 from .terminal import Signals, progress_bar

@@ -1,7 +1,4 @@
-"""Two futures of one moment: what was played from there, and what is tried instead; and both side by side.
-
-Owns branches and the split view's frames.
-"""
+"""Two futures of one moment: what was played from there, and what is tried instead; and both side by side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The past of a running session, kept in memory: what was played each tick, and the state now and then.
 
-Owns which snapshots are kept when room runs out, and how a tick of the past is played again and checked. Knows nothing
-of windows, keys or files, and of worlds no more than `nextframe.runtime.core.World`.
+When room runs out, snapshots are dropped, so that older ones lie further apart, and at last the oldest ticks. A tick of
+the past is played again from the nearest snapshot before it, and checked.
 
 "The state at tick t" is the one before tick t is played: t ticks have been played, and the newest frame is that of
 tick t - 1.

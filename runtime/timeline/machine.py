@@ -1,7 +1,7 @@
 """Playing with time in a live session: rewind while a key is held, quick-save and quick-load, branches side by side.
 
-Owns what the player may ask for and carries it out on the loop's thread, between two ticks: it is the loop's interlude
-and stands before its recorder. docs/time.md tells how it behaves.
+What the player asks for is carried out on the loop's thread, between two ticks: this is the loop's interlude and stands
+before its recorder. docs/time.md tells how it behaves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """Going back in time while a key is held: a frame of the past for every frame shown, at a bounded cost.
 
-Owns how fast it goes, which ticks are played again and when, and the frames kept meanwhile.
-
 The past is played again forward, from snapshot to snapshot, and shown backward. One piece between two snapshots (a
 stretch) is played once, its frames kept; while it is shown, the one below is played, evenly over the frames until then.
 """

@@ -1,10 +1,7 @@
 """A saved state and its bytes: what a session needs to go on, as one safetensors file.
 
-Owns the format, its caps, and what makes a saved state fit a world.
-
     file = safetensors: the tensor "tree" (msgpack, see `nextframe.runtime.recording.plain`), every array of the state
-    under its path, and
-           in the metadata the format with its version, and the SHA-256 of the file
+           under its path, and in the metadata the format with its version, and the SHA-256 of the file
 
 The digest is that of the whole file with 64 zeros in its place, so one flipped bit anywhere shows. It proves that a
 file is whole, not who wrote it; reading a hostile file is safe because nothing in it is executed and sizes are capped.

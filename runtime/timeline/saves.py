@@ -1,7 +1,7 @@
 """Saved games: named slots on disk, `<folder>/<world>/<slot>.nfs`.
 
-Owns the folder of a world's slots, their names, and writing them so that a crash leaves the old file or the new one.
-Knows nothing of what is inside (`nextframe.runtime.timeline.save_format`), of windows or of loops.
+A slot is written so that a crash leaves the old file or the new one. What is inside:
+`nextframe.runtime.timeline.save_format`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SyncTest: play, roll back, play again, compare. The proof that a snapshot is everything and a tick is a function.
 
-Owns the procedure, and that the first tick and state part that differ are named. The idea is that of GGPO's and ggrs's
+The first tick and state part that differ are named. The idea is that of GGPO's and ggrs's
 sync-test sessions: a state that was forgotten shows as soon as the past is played a second time.
 
 At most depth + 1 snapshots are held, so a run may be as long as one likes.

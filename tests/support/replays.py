@@ -30,10 +30,9 @@ from nextframe.runtime.display.null import NullDisplay
 from nextframe.runtime.governor.adaptive import TraceGovernor
 from nextframe.runtime.loop import Governor, Loop, Recorder
 from nextframe.runtime.recording.format import Replay, header_for, header_to_plain
-from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.playback import Playback, ReplayVerifier
 from nextframe.runtime.recording.reader import read_replay
 from nextframe.runtime.recording.records import CRC, FRAME, HEADER, MAGIC, PREAMBLE
-from nextframe.runtime.recording.verify import ReplayVerifier
 from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.worlds.toy.world import ToyWorld
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,7 +21,9 @@ PLAN = TickPlan(1, deadline_ns=0)
 
 
 class WorkerGone(Exception):  # noqa: N818 - as what it stands for
-    pass
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.noticed_ns = time.monotonic_ns()
 
 
 class Fragile(ForwardingWorld):

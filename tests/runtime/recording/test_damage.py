@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextframe.runtime.core import PlayedTick, ReplayError
+from nextframe.runtime.recording.compare import differences
 from nextframe.runtime.recording.reader import load_snapshot, read_replay
 from nextframe.runtime.recording.records import (
     FOOTER,
@@ -26,7 +27,7 @@ from nextframe.runtime.recording.records import (
     STOPPED,
     TICKS,
 )
-from nextframe.runtime.recording.snapshots import MAX_SNAPSHOT_BYTES, TREE_LENGTH, snapshot_to_bytes, state_differences
+from nextframe.runtime.recording.snapshots import MAX_SNAPSHOT_BYTES, TREE_LENGTH, snapshot_to_bytes
 from tests.support.replays import a_state, framed, handmade, some_ticks, write
 
 
@@ -57,7 +58,7 @@ def test_a_file_cut_at_any_byte_gives_back_a_prefix(
         most = len(replay.ticks)
         for stored in replay.snapshots:
             assert stored.tick <= most
-            assert not list(state_differences(load_snapshot(path, stored), a_state(stored.tick)))
+            assert not differences(load_snapshot(path, stored), a_state(stored.tick))
         if replay.lost_bytes:
             with pytest.raises(ReplayError, match=rf"{most} ticks .* are readable.*--recover"):
                 read_replay(path)
@@ -88,7 +89,7 @@ def test_a_flipped_byte_never_gives_a_wrong_tick_or_a_wrong_state(
             assert replay.ticks == ticks[: len(replay.ticks)]
             assert (replay.lost_bytes > 0, replay.complete) == (True, False)
             for stored in replay.snapshots:
-                assert not list(state_differences(load_snapshot(path, stored), a_state(stored.tick)))
+                assert not differences(load_snapshot(path, stored), a_state(stored.tick))
     assert detected == 3 * len(data)
 
 
@@ -105,7 +106,7 @@ def test_the_ticks_lost_to_damage_are_counted_when_the_footer_is_left(
     assert f"{replay.lost_ticks} ticks" in replay.message
     path.write_bytes(data[: middle + 1])
     cut = read_replay(path, recover=True)
-    assert cut.lost_ticks is None  # no footer: nobody knows, and nobody guesses
+    assert cut.lost_ticks is None  # no footer: it is not known, and not guessed
 
 
 def test_a_batch_missing_from_the_middle_is_noticed(tmp_path: Path) -> None:
@@ -314,7 +315,7 @@ def test_pieces_of_a_snapshot_must_follow_each_other(tmp_path: Path) -> None:
     halves = [framed(SNAPSHOT, [0, n, 2, len(raw), 0, raw[n * 50 : 50 if n == 0 else None]]) for n in (0, 1)]
     tick = framed(TICKS, [0, [[0, b"\0\0", 1]]])
     good = handmade(tmp_path / "a.nfr", *halves, tick, minor=1)
-    assert not list(state_differences(load_snapshot(good, read_replay(good).snapshots[0]), a_state(0)))
+    assert not differences(load_snapshot(good, read_replay(good).snapshots[0]), a_state(0))
     for wrong in ([halves[0], tick], [halves[1], halves[0]], [halves[0], halves[0]], [halves[1]]):
         replay = read_replay(handmade(tmp_path / "b.nfr", *wrong, minor=1), recover=True)
         assert "parts of a snapshot" in replay.message

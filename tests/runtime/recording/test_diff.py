@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from nextframe.runtime.core import Action, ClockGap, ReplayError
+from nextframe.runtime.recording.compare import differences
 from nextframe.runtime.recording.diff import diff_files, diff_recordings, print_diff
 from nextframe.runtime.recording.format import Replay
-from nextframe.runtime.recording.snapshots import state_differences
 from nextframe.runtime.recording.writer import ReplayWriter
 from tests.support.replays import HEAD, a_state, record, record_a_session, some_ticks
 
@@ -112,16 +112,19 @@ def test_a_part_of_the_state_that_differs_is_named(tmp_path: Path) -> None:
             record(writer, TICKS)
     found = diff_files(tmp_path / "a.nfr", tmp_path / "b.nfr")
     assert found.first is not None
-    assert (found.first.tick, found.first.field) == (0, "state before it: memory.keys")
+    assert (found.first.tick, found.first.field) == (0, "state before it: memory/keys")
     assert diff_files(tmp_path / "a.nfr", tmp_path / "a.nfr").same
 
 
 def test_states_are_compared_bit_by_bit() -> None:
+    def paths(one: object, other: object) -> list[str]:
+        return [difference.path for difference in differences(one, other)]
+
     one = {"a": np.array([np.nan, 0.0]), "b": [1, {"c": True}]}
-    assert not list(state_differences(one, {"a": np.array([np.nan, 0.0]), "b": [1, {"c": True}]}))
-    assert list(state_differences(one, {"a": np.array([np.nan, -0.0]), "b": [1, {"c": 1}]})) == ["a", "b[1].c"]
-    assert list(state_differences(one, {"b": [1], "d": 5})) == ["a", "b", "d"]
-    assert list(state_differences({"a": np.zeros(2, np.float32)}, {"a": np.zeros(2, np.int32)})) == ["a"]
+    assert not differences(one, {"a": np.array([np.nan, 0.0]), "b": [1, {"c": True}]})
+    assert paths(one, {"a": np.array([np.nan, -0.0]), "b": [1, {"c": 1}]}) == ["a", "b/1/c"]
+    assert paths(one, {"b": [1], "d": 5}) == ["a", "b/0", "b/1/c", "b", "d"]
+    assert paths({"a": np.zeros(2, np.float32)}, {"a": np.zeros(2, np.int32)}) == ["a"]
 
 
 def test_a_damaged_file_is_compared_only_when_told(tmp_path: Path) -> None:

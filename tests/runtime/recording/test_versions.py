@@ -9,10 +9,9 @@ import pytest
 from nextframe.runtime.core import Action, FixedClock, PlayedTick, ReplayError, Reset
 from nextframe.runtime.recording.diff import diff_files
 from nextframe.runtime.recording.format import FORMAT_MAJOR, FORMAT_MINOR, Replay
-from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.playback import Playback, ReplayVerifier
 from nextframe.runtime.recording.reader import load_snapshot, read_replay
 from nextframe.runtime.recording.records import FOOTER, TICKS
-from nextframe.runtime.recording.verify import ReplayVerifier
 from nextframe.tools.lab.recording import golden as replay_golden
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.replays import framed, handmade

@@ -104,7 +104,7 @@ class PairWorld(ToyWorld):
 
 
 @pytest.mark.parametrize("make_world", [ToyWorld, neural])
-def test_going_back_and_playing_the_same_again_is_as_if_nobody_had_gone_back(make_world: Callable[[], World]) -> None:
+def test_going_back_and_playing_the_same_again_is_as_if_it_had_never_gone_back(make_world: Callable[[], World]) -> None:
     session = Session(make_world()).play(43)
     go_to(session.world, session.timeline.rewind_to(19))
     assert session.world.checksum() == session.checksums[19]
@@ -170,7 +170,7 @@ def test_a_loop_fills_a_timeline_through_its_recorder() -> None:
 # --- guards, and that they can fail -----------------------------------------------------------------------------------
 
 
-def test_a_tick_that_nobody_noted_is_noticed_at_once() -> None:
+def test_a_tick_that_was_not_noted_is_noticed_at_once() -> None:
     session = toy_session(5)
     with pytest.raises(TimelineError, match="expected tick 5 next, got 6"):
         session.timeline.note(6, PlayedTick(Action(), 1))
@@ -527,7 +527,7 @@ def test_the_split_view_shows_both_branches_tick_by_tick(make_world: Callable[[]
     assert world.checksum() == here, "looking changes nothing"
 
 
-def test_the_split_view_leaves_the_world_as_it_was_also_when_nobody_looks_to_the_end() -> None:
+def test_the_split_view_leaves_the_world_as_it_was_also_when_it_is_left_before_its_end() -> None:
     session = toy_session(40)
     branches = tried_again(session, back=8, ticks=12)
     here = session.world.checksum()

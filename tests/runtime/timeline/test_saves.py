@@ -16,11 +16,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from nextframe.runtime.core import Action, TickPlan, World
+from nextframe.runtime.core import Action, FixedClock, TickPlan, World
 from nextframe.runtime.recording.compare import differences
-from nextframe.runtime.recording.plain import MAX_DEPTH, PlainDataError, held_bytes, put_together, take_apart
+from nextframe.runtime.recording.plain import MAX_DEPTH, PlainDataError, from_tree, held_bytes, put_together, take_apart
+from nextframe.runtime.recording.snapshots import snapshot_from_bytes, snapshot_to_bytes
 from nextframe.runtime.timeline import saves
 from nextframe.runtime.timeline.save_format import (
+    FORMAT_MAJOR,
+    FORMAT_MINOR,
     MAX_HEADER_BYTES,
     NO_DIGEST,
     SavedState,
@@ -39,6 +42,8 @@ from nextframe.runtime.timeline.saves import (
     saved_state,
     slot_path,
 )
+from nextframe.tools.lab.recording.golden import FOLDER, SEED
+from nextframe.tools.lab.timeline import golden
 from nextframe.worlds.toy.world import ToyWorld
 from tests.contracts.world_contract import play
 from tests.support.worlds.small import small_neural
@@ -94,6 +99,22 @@ def forged(tree: object, arrays: dict[str, Any] | None = None, version: str = "1
 
 def test_plain_data_comes_back_the_same_from_a_tree_and_arrays() -> None:
     assert differences(AWKWARD, put_together(*take_apart(AWKWARD, "state"))) == []
+
+
+def test_recordings_and_saves_keep_the_same_of_any_plain_data() -> None:
+    in_recording = snapshot_from_bytes(snapshot_to_bytes(AWKWARD))
+    in_save = state_from_bytes(state_to_bytes(replace(small_state(), snapshot=AWKWARD)), "file").snapshot
+    assert differences(in_recording, in_save) == []
+    assert differences(in_recording, {**in_save, "none": 0}) != []
+
+
+def test_an_array_takes_the_placeholder_that_its_container_chooses() -> None:
+    tree, arrays = take_apart([np.ones(2, ">f4")], "state", lambda path, array: f"{path} {array.dtype.str}".encode())
+    assert (
+        from_tree(tree, lambda placeholder: np.array(list(placeholder)))[0].tobytes()
+        == np.array(list(b"state/0 <f4")).tobytes()
+    )
+    assert arrays["state/0"].dtype == np.dtype("<f4")
 
 
 def test_arrays_are_named_by_their_place() -> None:
@@ -217,6 +238,34 @@ def test_a_newer_minor_version_is_read_and_a_newer_major_is_refused() -> None:
     assert state_from_bytes(forged(state, version="1.9"), "file").tick == 7
     with pytest.raises(SaveError, match=r"expected format 1, got 2\.0"):
         state_from_bytes(forged(state, version="2.0"), "file")
+
+
+# --- golden saves -----------------------------------------------------------------------------------------------------
+
+GOLDEN = sorted(FOLDER.glob("*.nfs"))
+
+
+def test_every_version_of_the_format_has_a_golden_save() -> None:
+    assert [path.stem for path in GOLDEN] == [f"toy-{FORMAT_MAJOR}.{minor}" for minor in range(FORMAT_MINOR + 1)]
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_golden_save_loads_and_its_world_goes_on_as_if_it_had_never_stopped(path: Path) -> None:
+    state = state_from_bytes(path.read_bytes(), "golden")
+    assert differences({**vars(state)}, {**vars(golden.golden_state())}) == []
+    straight_on, loaded = ToyWorld(FixedClock()), ToyWorld(FixedClock())
+    straight_on.reset(SEED)
+    golden.play(straight_on, 0, golden.TICKS)
+    loaded.restore(state.snapshot)
+    expected = golden.play(straight_on, golden.TICKS, 20)
+    assert golden.play(loaded, golden.TICKS, 20) == expected
+    loaded.reset(SEED)
+    assert golden.play(loaded, golden.TICKS, 20) != expected, "another state goes on otherwise"
+
+
+def test_the_newest_golden_save_is_what_this_code_writes() -> None:
+    again = state_from_bytes(state_to_bytes(golden.golden_state()), "new")
+    assert differences({**vars(state_from_bytes(GOLDEN[-1].read_bytes(), "golden"))}, {**vars(again)}) == []
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

@@ -32,9 +32,8 @@ from nextframe.runtime.governor.adaptive import FixedGovernor
 from nextframe.runtime.loop import Loop, period_ns
 from nextframe.runtime.recording.compare import belongs_to, differences, leaves
 from nextframe.runtime.recording.format import Replay, header_for
-from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.playback import Playback, ReplayVerifier
 from nextframe.runtime.recording.reader import load_snapshot, read_replay
-from nextframe.runtime.recording.verify import ReplayVerifier
 from nextframe.runtime.recording.writer import ReplayWriter
 from nextframe.runtime.session.choices import SessionOptions
 from nextframe.runtime.session.headless import run_session

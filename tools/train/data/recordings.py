@@ -51,9 +51,8 @@ def recording_clips(paths: Sequence[Path], sessions: Sessions, size_px: tuple[in
 
 
 def _played(path: Path, controls: Controls, resize: Resizer) -> Clips:
-    from ....runtime.recording.playback import Playback, check_steps, go_to_start, span_of
+    from ....runtime.recording.playback import Playback, ReplayVerifier, check_fits, check_steps, go_to_start, span_of
     from ....runtime.recording.reader import read_replay
-    from ....runtime.recording.verify import ReplayVerifier, check_fits
     from ....runtime.session.playback import open_recorded
 
     replay = read_replay(path)

@@ -13,9 +13,8 @@ import pytest
 from nextframe.runtime.core import Action, ActionSpace, PlayedTick, ReplayError
 from nextframe.runtime.recording.environment import expectation
 from nextframe.runtime.recording.format import Replay, header_for
-from nextframe.runtime.recording.playback import Playback
+from nextframe.runtime.recording.playback import Playback, ReplayVerifier, check_fits
 from nextframe.runtime.recording.reader import load_snapshot
-from nextframe.runtime.recording.verify import ReplayVerifier, check_fits
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.replays import ACTIONS, HEAD, INFO, play_back, record_a_session, some_ticks
 
