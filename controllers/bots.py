@@ -1,7 +1,4 @@
-"""Bots: controllers that need neither a player nor a file.
-
-Owns the idle one, the wandering one and the table of their names. Knows nothing of worlds beyond their action space.
-"""
+"""Bots: controllers that need neither a player nor a file."""
 
 from __future__ import annotations
 

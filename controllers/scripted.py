@@ -1,7 +1,5 @@
 """Scripts: YAML timelines of named actions, for headless sessions and tests that give the same answer twice.
 
-Owns the script format and its checks. Knows nothing of keys, windows or any particular world.
-
     version: 1
     name: laps
     repeat: true                 # start over after the last entry has ended

@@ -1,6 +1,6 @@
 """Load on purpose for a world that ticks in pieces: each piece pays its own, also ahead of the tick.
 
-Owns the pieces of a loaded tick. Shapes and how load is spent are in `nextframe.runtime.load.world`.
+Shapes and how load is spent are in `nextframe.runtime.load.world`.
 """
 
 from __future__ import annotations

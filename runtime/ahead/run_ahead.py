@@ -1,8 +1,7 @@
 """Running ahead by several ticks on guessed input, with memory rolled back when a guess was wrong.
 
-Owns the queue of ticks that were made and committed but not yet asked for. Knows nothing of networks, devices or time,
-apart from what a tick lately took on its clock. GGPO's rollback, for a pipeline: while tick n leaves its last stage the
-first one already works on n + 1, and has to assume an input for it.
+Keeps a queue of ticks that were made and committed but not yet asked for. GGPO's rollback, for a pipeline: while tick n
+leaves its last stage the first one already works on n + 1, and has to assume an input for it.
 
 What is ahead is invisible: state, snapshot and checksum are those after the last tick that was asked for. A guess that
 was wrong costs the ticks behind it; the world is restored to the state before it and goes on with the true action.

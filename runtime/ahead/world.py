@@ -1,7 +1,5 @@
 """Input prediction on one device: the wait before a release is used to begin the next tick on guessed input.
 
-Owns the guess, what is prepared on it and when that must stop. Knows nothing of networks, windows or files.
-
 Players hold the same input most of the time, so the next action is mostly the last one (GGPO's rule for the remote
 player, turned to a generator); where the player can be looked at before the poll, it is what that look shows. A tick
 reads the world's state and never writes it before its commit, so a wrong guess leaves no trace: what was prepared is

@@ -1,8 +1,7 @@
 """Chooses how many denoise steps a tick may take, so that frames come on time.
 
-Owns the rules for going down and up the ladder, the mid-tick gate and the hold below the lowest rung; what a tick costs
-is `nextframe.runtime.governor.cost`'s. Knows nothing of worlds, devices or frames: it reads tick records and returns
-plans.
+Rules for going down and up the ladder, the mid-tick gate and the hold below the lowest rung;
+`nextframe.runtime.governor.cost` says what a tick costs. Reads tick records and returns plans.
 
 docs/governor.md says why each rule is there and what it was measured to do.
 """

@@ -1,6 +1,6 @@
 """What `--quality` means: adaptive, one fixed rung, or quality by tick from a file.
 
-Owns the words, the file's formats and their errors. Knows nothing of the rules themselves: those are in `governor`.
+The rules themselves are in `adaptive`.
 """
 
 from __future__ import annotations

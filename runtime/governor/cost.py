@@ -1,6 +1,5 @@
 """What a tick costs: C(k) = F + k*S, learned from stage timings one tick late (no device is ever waited for).
 
-Owns the samples and what is to be expected of them. Knows no ladder, no deadline and no decision.
 docs/governor.md says what was measured.
 """
 

@@ -1,6 +1,6 @@
 """What a governor has learnt, as plain data for a saved session, so that play goes on at the quality it had.
 
-Owns the form and its checks: it comes out of a file. Knows nothing of files, worlds or of the rules of quality.
+It is read from a file, so its form is checked.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """The shapes of a load: what a tick costs more, as a function of time.
 
-Owns the curves. Knows nothing of worlds, clocks, how cost is made, or how a shape is written.
-
 Everything is a function of time and tick; random shapes take their numbers from a counter-based generator, so the
-same moment costs the same whoever asks, in whatever order.
+same moment costs the same in whatever order it is asked for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How a load is written: `burst:ms=30,every=2,for=0.2`, several joined with `+`, or the file of a recorded one.
-
-Owns the kinds, their keys and every message about them. Knows nothing of clocks or worlds.
-"""
+"""How a load is written: `burst:ms=30,every=2,for=0.2`, several joined with `+`, or the file of a recorded one."""
 
 from __future__ import annotations
 

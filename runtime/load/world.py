@@ -1,7 +1,6 @@
 """Load on purpose: a world that costs more than it does, in a shape one can name.
 
-Owns the wrapper that makes a tick cost what a shape says (`load_shapes`, written as in `load_text`). Knows nothing of
-governors, loops or particular worlds.
+The wrapper makes a tick cost what a shape says (`shapes`, written as in `text`).
 
 The cost is real work on a real clock, the clock's own step on a `ManualClock`, and refused on a clock on which work
 takes no time. It changes no pixel and no state, so at equal quality checksums are the same with and without it.
@@ -178,7 +177,7 @@ class LoadedWorld(ForwardingWorld):
         return spent_ns
 
     def _collect(self, cost_ns: int) -> int:
-        """A real collection of the youngest objects, held up for that long: whoever watches the collector sees it."""
+        """A real collection of the youngest objects, held up for that long, as a callback of the collector sees it."""
         if cost_ns <= 0:
             return 0
         began_ns, caller = self._clock.now_ns(), threading.get_ident()

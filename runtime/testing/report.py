@@ -19,7 +19,7 @@ TICKS_FOR_A_HUNDREDTH = 100
 WORST_TICKS_SHOWN = 5
 
 
-class CannotMeasure(NextframeError):  # noqa: N818 - no mistake of anyone's, but neither a pass nor a miss
+class CannotMeasure(NextframeError):  # noqa: N818 - not an error of the code, but neither a pass nor a miss
     """The session cannot answer the question: too short, or on a clock on which nothing took time."""
 
 

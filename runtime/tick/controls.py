@@ -1,7 +1,6 @@
 """What the player asks of the session itself: pause, single tick, reset, quality lock, stop.
 
-Owns the requests and the reset generation, behind one lock, because the window thread asks and the generator thread
-obeys.
+Requests and the reset generation are behind one lock, because the window thread asks and the generator thread obeys.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the machine did to a tick: CPU time, waiting for a core, garbage collection, page faults.
 
-Owns the probe that the loop reads at poll and at present, about 8 us a tick. Knows nothing of ticks or causes: what
-the numbers mean for a miss is decided in `causes`.
+The loop reads the probe at poll and at present, about 8 us a tick. What the numbers mean for a miss is decided in
+`nextframe.runtime.observe.causes`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The loop on a thread of its own, and the one place where its frames meet the window.
 
-Owns the frame mailbox and the generator thread. The other meeting point of the two threads is the input latch; there is
-no third.
+The two threads share the frame mailbox and the input latch, and nothing else.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 FOLDERS = ("model", "tools", "runtime", "worlds", "controllers")
 DEEPER = ("core", "session", "display", "recording", "data", "audit", "train", "pages", "clips", "batch", "stages")
 """Names of packages and modules below the folders: a project may have those as well."""
-TRAP = "raise RuntimeError(f'{__name__} is the project\\'s own and nobody in it asked for it')\n"
+TRAP = "raise RuntimeError(f'{__name__} is the project\\'s own and nothing in it asked for it')\n"
 
 GAME = '''
 import gymnasium

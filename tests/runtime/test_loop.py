@@ -246,7 +246,7 @@ def test_a_world_that_is_always_slow_cannot_hide_its_misses_as_clock_gaps() -> N
     assert all(record.missed and not record.clock_gap for record in session.records)
 
 
-def test_a_tick_that_was_woken_too_late_is_a_miss_whoever_is_to_blame() -> None:
+def test_a_tick_that_was_woken_too_late_is_a_miss_whatever_the_cause() -> None:
     class Sleepy(ManualClock):
         def sleep_until(self, time_ns: int) -> None:
             super().sleep_until(time_ns + (120 * MS if time_ns == 2 * PERIOD_NS else 0))

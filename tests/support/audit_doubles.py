@@ -121,7 +121,7 @@ class Still(Double):
 
 
 class Deaf(Double):
-    """Moves by itself, differently in every session, whatever the seed: no moment of it can be lived twice."""
+    """Moves by itself, differently in every session, whatever the seed: no moment of it can be played twice."""
 
     sessions = 0
 

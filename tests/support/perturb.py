@@ -1,4 +1,4 @@
-"""Changing one value of plain data: what a test does to a snapshot to see whether anybody notices."""
+"""Changing one value of plain data: what a test does to a snapshot to see whether the check notices."""
 
 from __future__ import annotations
 

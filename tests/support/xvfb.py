@@ -18,7 +18,7 @@ SCREEN = "1280x960x24"
 def start_xvfb() -> tuple[subprocess.Popen[bytes], str]:
     """Start Xvfb on a display number it picks itself; returns the process and the display name (":7")."""
     read_end, write_end = os.pipe()
-    # Without -noreset the server starts anew whenever its last window closes, and refuses whoever comes meanwhile.
+    # Without -noreset the server starts anew whenever its last window closes, and refuses clients meanwhile.
     options = ["-screen", "0", SCREEN, "-nolisten", "tcp", "-noreset", "+extension", "GLX"]
     command = ["Xvfb", "-displayfd", str(write_end), *options]
     server = subprocess.Popen(

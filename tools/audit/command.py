@@ -1,7 +1,4 @@
-"""`nextframe audit`: from a target's name to verdicts, files and an exit code. Composition root of the audit.
-
-Owns how targets are named and opened, what is written and what is said. Knows nothing of measuring or of rules.
-"""
+"""`nextframe audit`: from a target's name to verdicts, files and an exit code. Composition root of the audit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""One audit: opens a target, asks all the questions in turn, and returns what was seen.
-
-Owns the order and the clock of the first frame. Knows nothing of verdicts, reports or command lines.
-"""
+"""One audit: opens a target, asks all the questions in turn, and returns what was seen."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The short audit of our own world for CI: does the next frame of circuit change with the input?
 
-Owns which world and how little is enough. `added_delay_frames` is the negative control: a check that cannot fail proves
-nothing. Only the next-frame test is made; `nextframe audit circuit` makes the whole audit.
+`added_delay_frames` is the negative control: a check that cannot fail proves nothing. Only the next-frame test is made;
+`nextframe audit circuit` makes the whole audit.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Status = Literal["ok", "note", "wrong"]
 
 @dataclass(frozen=True)
 class Finding:
-    """`ok`: works. `note`: missing, but sessions run without it. `wrong`: must be mended before anything runs."""
+    """`ok`: works. `note`: missing, but sessions run without it. `wrong`: must be fixed before anything runs."""
 
     name: str
     status: Status
@@ -155,7 +155,7 @@ def _worlds() -> Finding:
 
 
 def print_findings(findings: Sequence[Finding], *, as_json: bool = False) -> int:
-    """A line each; 2 if something must be mended before anything runs."""
+    """A line each; 2 if something must be fixed before anything runs."""
     marks = {"ok": "ok  ", "note": "note", "wrong": "WRONG"}
     for finding in findings:
         print(f"{marks[finding.status]:5}  {finding.name:10} {finding.detail}")

@@ -1,7 +1,4 @@
-"""`nextframe eval WORLD --full`: adds the general sections to a world's own evaluation, and writes the page.
-
-Owns what the command does after the world's own gates. Knows no measure.
-"""
+"""`nextframe eval WORLD --full`: adds the general sections to a world's own evaluation, and writes the page."""
 
 from __future__ import annotations
 

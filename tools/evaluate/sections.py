@@ -1,6 +1,6 @@
 """All measures of a pair, in one go: the sections of the report, their gates, and the pictures for the page.
 
-Owns how much is measured and what is enough. A gate without a number is not met and not missed: it was not measured.
+A gate without a number is not met and not missed: it was not measured.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`nextframe plan`: options in, a table and a recommendation out, one exit code.
 
-Exit codes: 0 every limit is kept, 1 the best plan misses one, 2 nothing can be planned. Part of the composition root.
+Exit codes: 0 every limit is kept, 1 the best plan misses one, 2 nothing can be planned.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The same pipeline in closed form: bounds that are exact where nothing waits for anything twice.
 
-Owns the arithmetic only. A cycle, the resources it visits and the number under way make a closed queueing network;
-its rate is at most `in_flight` over the length of an empty cycle, and at most one over the busiest resource (the
-asymptotic bounds of Denning and Buzen, 1978). With fixed service times both are reached when every resource is visited
-once a cycle, because the network is then a marked graph whose rate is its critical cycle; and when only one cycle is
-under way. With several denoise steps the stages are visited again and again, and the order of arrival may cost
-something: there the formula is a bound and `simulate` has the number.
+A cycle, the resources it visits and the number under way make a closed queueing network; its rate is at most
+`in_flight` over the length of an empty cycle, and at most one over the busiest resource (the asymptotic bounds of
+Denning and Buzen, 1978). With fixed service times both are reached when every resource is visited once a cycle, because
+the network is then a marked graph whose rate is its critical cycle; and when only one cycle is under way. With several
+denoise steps the stages are visited again and again, and the order of arrival may cost something: there the formula is
+a bound and `simulate` has the number.
 """
 
 from __future__ import annotations

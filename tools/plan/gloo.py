@@ -1,7 +1,7 @@
 """A group of processes over torch.distributed with gloo, and what a message between two of them costs.
 
-Owns the processes: started afresh (`spawn`), on this machine only, gone when the call that made them returns; one that
-hangs is killed. Knows nothing of what they compute. Part of the composition root; imports torch.
+Processes are started afresh (`spawn`), on this machine only, and end when the call that made them returns; one that
+hangs is killed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Devices and links by name, and the small language of `--devices` and `--link`.
 
-Owns published peak figures and the parsing. Speeds of other devices than the profile's own are the ratio of their
-dense bf16 rates: rough, and `nextframe.tools.lab.plan.article` says how rough. Sources: the makers' data sheets.
+Speeds of other devices than the profile's own are the ratio of their dense bf16 rates: rough, and
+`nextframe.tools.lab.plan.article` says how rough. Sources: the makers' data sheets.
 """
 
 from __future__ import annotations

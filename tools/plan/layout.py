@@ -1,7 +1,6 @@
 """A layout: which layers sit on which device, what runs beside what, and the tick that follows from it.
 
-Owns the balancing of layers, the memory each device needs, and the translation into a `Cycle`. Knows nothing about
-which layout is best (`planner`).
+Balances layers, adds up the memory each device needs, and translates a layout into a `Cycle`.
 
 Modes. `serial`: one tick at a time, decode in line. `overlapped`: decode of tick N on a device of its own while tick
 N+1 denoises. `pipeline`: several sessions fill the stages, none sees an older picture than alone. `stream-batch`:

@@ -1,7 +1,5 @@
 """Measures the stage costs of a shipped world on this machine: its profile, ready to plan with.
 
-Owns what is timed. Part of the composition root; imports torch.
-
 Whole ticks are run as a session runs them, with one row, two, four and eight in turn, so that a disturbance of the
 machine touches all of them alike. Each turn has a tick that is not timed first: caches hold what the last tick left,
 as in a session, and not what another number of rows left. Medians. A layer is a denoise step less its ends, divided by

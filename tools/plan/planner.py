@@ -1,7 +1,7 @@
 """Finds layouts and recommends one.
 
-Owns the search and the choice. Every layout that could be meant is looked at in closed form, which takes microseconds;
-the few that are shown are simulated (`predict`). Printing is `words`.
+Every layout that could be meant is looked at in closed form, which takes microseconds; the few that are shown are
+simulated (`predict`). Printing is `words`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a layout on all its replicas would do: rates, latency, memory, sessions.
 
-Owns the figures of a plan, in closed form (`estimated`) and by simulation (`predicted`). Chooses nothing (`planner`).
+In closed form (`estimated`) and by simulation (`predicted`). Chooses nothing (`planner`).
 """
 
 from __future__ import annotations

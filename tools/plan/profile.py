@@ -1,7 +1,6 @@
 """What is planned: the stage costs and sizes of a world, and the file they are kept in.
 
-Owns the profile's schema. Knows nothing about how costs are found (`measure`, `wan`), devices in general (`hardware`)
-or layouts. Times are milliseconds on the device that the profile names; sizes are bytes.
+Times are milliseconds on the device that the profile names; sizes are bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A stage pipeline as discrete events: what a layout does, tick by tick.
 
-Owns time in simulation. Knows nothing about worlds, layers or devices: a tick is a `Cycle` of visits to numbered
-resources (a device or a link), each of which serves one visit at a time in the order of arrival. Times are ms.
+A tick is a `Cycle` of visits to numbered resources (a device or a link), each of which serves one visit at a time in
+the order of arrival. Times are ms.
 
 `formula` says the same in closed form where that can be done; a property test holds the two together.
 """

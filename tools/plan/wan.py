@@ -1,9 +1,9 @@
 """Profiles from first principles: Wan 2.1 video models of 1.3B and 14B parameters as StreamDiffusionV2 runs them.
 
-Owns the counting of operations and bytes, and the one number that is fitted. Layer shapes are those of the published
-configurations of Wan 2.1; the autoencoder's are of its published decoder and encoder. A multiply and an add count as
-two operations. Every time is `operations / (peak rate * utilisation)`, for transformer and autoencoder alike, or the
-time to read the weights where that is longer; starting kernels, the host and the camera cost nothing here.
+Operations and bytes are counted; one number is fitted. Layer shapes are those of the published configurations of Wan
+2.1; the autoencoder's are of its published decoder and encoder. A multiply and an add count as two operations. Every
+time is `operations / (peak rate * utilisation)`, for transformer and autoencoder alike, or the time to read the weights
+where that is longer; starting kernels, the host and the camera cost nothing here.
 """
 
 from __future__ import annotations

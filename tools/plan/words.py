@@ -1,6 +1,6 @@
 """A plan for people and for programs: the table, the recommendation in words, the JSON document.
 
-Owns the wording. Every number comes from `planner`.
+Every number comes from `planner`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What the page says, as values: the verdict, the cards, the rows of its tables.
 
-Owns the choice of words and numbers. Knows nothing of HTML or of pixels. Every number carries the key of the report it
-was taken from, so that a test can hold the page against the JSON.
+Every number carries the key of the report it was taken from, so that a test can hold the page against the JSON.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A report as typed values: what the page may rely on, and clear words for a file that is not one.
 
-Owns reading and checking of `nextframe.report/1` documents (keys: DESIGN section 5). Knows nothing of HTML. Keys that
-older reports lack are optional here; `absent_parts` names them, so that the page can say what it cannot show.
+The keys of `nextframe.report/1` are in docs/metrics.md. Keys that older reports lack are optional here; `absent_parts`
+names them, so that the page can say what it cannot show.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The plots over time: response with the rungs beneath, and stages.
 
-Owns what each plot shows and how many points it needs. Knows nothing of HTML around it. Every plot over time is drawn
-twice, wide and narrow, and the style sheet shows one: text that shrinks with its picture cannot be read on a phone.
+Every plot over time is drawn twice, wide and narrow, and the style sheet shows one: text that shrinks with its picture
+cannot be read on a phone.
 """
 
 from __future__ import annotations

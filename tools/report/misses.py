@@ -1,7 +1,4 @@
-"""The lines of the list of missed ticks: what each was like, why, and what came before it.
-
-Owns the choice of columns. Knows nothing of HTML, nor of how a cause is found.
-"""
+"""The lines of the list of missed ticks: what each was like, why, and what came before it."""
 
 from __future__ import annotations
 

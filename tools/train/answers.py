@@ -1,7 +1,7 @@
 """Does the world answer? One start, one row of pictures for each control held down, and how far each leads from idling.
 
-Owns the choice of the rows and the measure. The cheapest look at what players complain about most: a world that ignores
-its controls shows the same row several times.
+The cheapest look at what players complain about most: a world that ignores its controls shows the same row several
+times.
 """
 
 from __future__ import annotations

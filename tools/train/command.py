@@ -1,7 +1,7 @@
 """`nextframe train`: data, tokenizer, dynamics, evaluation, world folder. Every part goes on where a kill left it.
 
-Owns the order of the parts and what is kept of each under `OUT/.train`: `plan.json` (the options, which a resumed run
-must share), `data/` shards, checkpoints, `strips/`. Cheap refusals come first.
+Kept under `OUT/.train`: `plan.json` (the options, which a resumed run must share), `data/` shards, checkpoints,
+`strips/`. Cheap refusals come first.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def prepare(device: str, threads: int | None) -> None:
 def with_malloc_settings(device: str) -> None:
     """Start the same command again with glibc told to keep its memory: training is up to a sixth faster on a CPU.
 
-    Only where this process is the command itself, on Linux, and nobody has set them.
+    Only where this process is the command itself, on Linux, and they are not set yet.
     """
     entry = Path(sys.argv[0]).name
     if not sys.platform.startswith("linux") or device != "cpu" or any(key in os.environ for key in MALLOC):

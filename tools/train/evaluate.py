@@ -1,7 +1,7 @@
 """How good a trained world is, on episodes it never saw: next frame, open loop, and whether it follows its player.
 
-Owns the measures and the picture. Everything goes through the generator that plays, with its memory. PSNR is pooled:
-of the mean squared error of all frames, in dB of 0..1.
+Everything goes through the generator that plays, with its memory. PSNR is pooled: of the mean squared error of all
+frames, in dB of 0..1.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ def next_frame(generator: GridGenerator, held: HeldOut, ticks: int, context: int
         changed = (condition != other).any(-1)
         if changed.any():
             true = generator.decode(made(generator, condition, 1))[changed]
-            lie = generator.decode(made(generator, other, 1))[changed]
+            shuffled = generator.decode(made(generator, other, 1))[changed]
             errors.add("true_where_others_differ", true, real[changed], before[changed])
-            errors.add("shuffled_where_they_differ", lie, real[changed], before[changed])
+            errors.add("shuffled_where_they_differ", shuffled, real[changed], before[changed])
         generator.commit(held.latents[:, t], condition)
     return errors
 
@@ -128,7 +128,7 @@ def made(generator: GridGenerator, condition: Tensor, steps: int) -> Tensor:
 
 @torch.inference_mode()
 def free_run(generator: GridGenerator, held: HeldOut, context: int, steps: int) -> Tensor:
-    """Frames `(rows, ticks, h, w, 3)` dreamt after the context, under the true actions."""
+    """Frames `(rows, ticks, h, w, 3)` generated after the context, under the true actions."""
     generator.prefill(held.latents[:, :context], held.conditions[:, :context])
     frames = []
     for t in range(context, held.frames.shape[1]):
@@ -139,10 +139,10 @@ def free_run(generator: GridGenerator, held: HeldOut, context: int, steps: int) 
     return torch.stack(frames, 1)
 
 
-def open_loop(dreamt: Tensor, held: HeldOut, context: int) -> dict[str, Any]:
+def open_loop(generated: Tensor, held: HeldOut, context: int) -> dict[str, Any]:
     """PSNR by tick against copying the start, and how much of the real edges is left."""
     real, start = held.frames[:, context:], held.frames[:, context - 1 : context].expand_as(held.frames[:, context:])
-    own, still = ([_psnr(part[:, t], real[:, t]) for t in range(real.shape[1])] for part in (dreamt, start))
+    own, still = ([_psnr(part[:, t], real[:, t]) for t in range(real.shape[1])] for part in (generated, start))
     below = next((t for t, (a, b) in enumerate(zip(own, still, strict=True)) if a <= b), None)
     shown = [t for t in SHOWN if t <= len(own)]
     return {
@@ -150,7 +150,9 @@ def open_loop(dreamt: Tensor, held: HeldOut, context: int) -> dict[str, Any]:
         "copy_start_psnr_db": {str(t): round(still[t - 1], 2) for t in shown},
         "ticks_above_copy_start": len(own) if below is None else below,
         "ticks_measured": len(own),
-        "edge_energy": {str(t): round(_edges(dreamt[:, t - 1]) / max(_edges(real[:, t - 1]), 1e-9), 3) for t in shown},
+        "edge_energy": {
+            str(t): round(_edges(generated[:, t - 1]) / max(_edges(real[:, t - 1]), 1e-9), 3) for t in shown
+        },
     }
 
 
@@ -168,7 +170,7 @@ def long_loop(tokenizer: FrameTokenizer, dynamics: GridDynamics, clips: Clips) -
     if ticks <= SHOWN[-1]:
         return None
     held = held_out_runs(tokenizer, clips, context + ticks, LONG_ROWS)
-    dreamt = free_run(GridGenerator(tokenizer, dynamics, rows=len(held.frames)), held, context, 2)
+    generated = free_run(GridGenerator(tokenizer, dynamics, rows=len(held.frames)), held, context, 2)
     real, start = held.frames[:, context:], held.frames[:, context - 1 : context].expand_as(held.frames[:, context:])
 
     def by_tick(measure: Callable[[Tensor, Tensor], float], made: Tensor) -> dict[str, float]:
@@ -180,11 +182,11 @@ def long_loop(tokenizer: FrameTokenizer, dynamics: GridDynamics, clips: Clips) -
     def tiles_right(made: Tensor, true: Tensor) -> float:
         return float(tiles_alike(made, true, tokenizer.config.patch_px).float().mean())
 
-    tiles = {"tiles_right": dreamt, "tiles_right_if_held": start} if tokenizer.config.tiles else {}
+    tiles = {"tiles_right": generated, "tiles_right_if_held": start} if tokenizer.config.tiles else {}
     return {
-        "rows": len(real), "psnr_db": by_tick(_psnr, dreamt), "copy_start_psnr_db": by_tick(_psnr, start),
-        "right": by_tick(share_right, dreamt), "right_if_held": by_tick(share_right, start),
-        "edge_energy": by_tick(lambda a, b: _edges(a) / max(_edges(b), 1e-9), dreamt),
+        "rows": len(real), "psnr_db": by_tick(_psnr, generated), "copy_start_psnr_db": by_tick(_psnr, start),
+        "right": by_tick(share_right, generated), "right_if_held": by_tick(share_right, start),
+        "edge_energy": by_tick(lambda a, b: _edges(a) / max(_edges(b), 1e-9), generated),
         **{name: by_tick(tiles_right, made) for name, made in tiles.items()},
     }  # fmt: skip
 
@@ -214,24 +216,24 @@ def _edges(frames: Tensor) -> float:
 def evaluate(
     tokenizer: FrameTokenizer, dynamics: GridDynamics, clips: Clips, *, rows: int = 48, horizon: int = 32
 ) -> tuple[dict[str, Any], NDArray[np.uint8], NDArray[np.uint8]]:
-    """The figures, and real and dreamt frames of some free runs for a film strip."""
+    """The figures, and real and generated frames of some free runs for a film strip."""
     context = dynamics.config.window
     held = held_out_runs(tokenizer, clips, context + horizon, rows)
     generator = GridGenerator(tokenizer, dynamics, rows=len(held.frames))
     errors = next_frame(generator, held, 12, context)
-    dreamt = free_run(generator, held, context, 2)
-    true, lie = (errors.table().get(n, {}) for n in ("true_where_others_differ", "shuffled_where_they_differ"))
+    generated = free_run(generator, held, context, 2)
+    true, shuffled = (errors.table().get(n, {}) for n in ("true_where_others_differ", "shuffled_where_they_differ"))
     best = errors.whole_db("steps_1")
     figures: dict[str, Any] = {
         "held_out_frames": len(clips), "rows": len(held.frames), "next_frame": errors.table(),
         "gain_over_copy_last_db": _minus(best, errors.whole_db("copy_last")),
         "gain_over_ridge_db": _minus(best, errors.whole_db("ridge")),
         "below_ceiling_db": _minus(errors.whole_db("ceiling"), best),
-        "action_effect_db": _minus(true.get("psnr_db"), lie.get("psnr_db")),
-        "action_effect_moving_db": _minus(true.get("moving_psnr_db"), lie.get("moving_psnr_db")),
-        "open_loop": open_loop(dreamt, held, context), "long_loop": long_loop(tokenizer, dynamics, clips),
+        "action_effect_db": _minus(true.get("psnr_db"), shuffled.get("psnr_db")),
+        "action_effect_moving_db": _minus(true.get("moving_psnr_db"), shuffled.get("moving_psnr_db")),
+        "open_loop": open_loop(generated, held, context), "long_loop": long_loop(tokenizer, dynamics, clips),
     }  # fmt: skip
-    return figures, held.frames[:3, context:].numpy(), dreamt[:3].numpy()
+    return figures, held.frames[:3, context:].numpy(), generated[:3].numpy()
 
 
 def _minus(a: float | None, b: float | None) -> float | None:

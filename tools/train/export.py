@@ -1,6 +1,6 @@
 """Write a trained world as a folder that plays: weights, `world.yaml`, keys, figures and a model card.
 
-Owns the files and their order: `world.yaml` comes last, so a folder that has one is whole.
+`world.yaml` is written last, so a folder that has one is whole.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ True actions against another moment's, on frames where they differ: {_shown(figu
 {table}
 
 Better than holding the start frame for {loop["ticks_above_copy_start"]} of {loop["ticks_measured"]} ticks. Beyond the
-first ticks a dream may differ from the recorded future without being worse: read the film strip beside the numbers.
+first ticks a free run may differ from the recorded future without being worse: read the film strip beside the numbers.
 
 {_answers(figures.get("answers", {}))}
 

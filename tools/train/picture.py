@@ -1,7 +1,7 @@
 """An animated picture of a trained world under a script: `python -m nextframe.tools.train.picture WORLD --script F --to
 F.webp`.
 
-Owns nothing but the order: the world plays as in `nextframe run`, with its best quality, and every tick is a picture.
+The world plays as in `nextframe run`, with its best quality, and every tick is a picture.
 """
 
 from __future__ import annotations

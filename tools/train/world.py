@@ -86,9 +86,9 @@ class Watch:
         context, device = average.config.window, next(average.parameters()).device
         runs = held_out_runs(self._tokenizer.cpu(), self._held, context + STRIP_TICKS, 3)
         generator = GridGenerator(self._tokenizer, copy.deepcopy(average).cpu(), rows=len(runs.frames))
-        dreamt = free_run(generator, runs, context, 2)
+        generated = free_run(generator, runs, context, 2)
         path = self._folder / f"strip-{int(spent_s):06d}.png"
-        film_strip(path, runs.frames[:, context:].numpy(), dreamt.numpy())
+        film_strip(path, runs.frames[:, context:].numpy(), generated.numpy())
         self._tokenizer.to(device)
         return f"strip {path.name}"
 
@@ -99,7 +99,7 @@ def _finish(
     train, latents, held, story = data
     tokenizer, dynamics = as_shipped(tokenizer).eval(), as_shipped(dynamics).eval()
     began_s = time.monotonic()
-    figures, real, dreamt = evaluate(tokenizer, dynamics, held)
+    figures, real, generated = evaluate(tokenizer, dynamics, held)
     start = held_out_runs(tokenizer, held, dynamics.config.window, 1)
     rows, answered, figures["answers"] = answers(
         lambda count: GridGenerator(tokenizer, dynamics, rows=count), source.controls, start, ticks=ANSWER_TICKS
@@ -107,7 +107,7 @@ def _finish(
     story["evaluation_s"] = round(time.monotonic() - began_s)
     seeds = seeds_of(latents, train, SEED_TICKS, SEED_CLIPS)
     written = export(run.out, run.name, Trained(tokenizer, dynamics, seeds, source, figures, story))
-    film_strip(run.out / "strip.png", real, dreamt)
+    film_strip(run.out / "strip.png", real, generated)
     write_png(run.out / "answers.png", sheet(answered))
     say(f"answers.png: from one start, a row each: {', '.join(row.name for row in rows)}")
     checkpoint.write_json(run.work / "done.json", {"world": run.name})

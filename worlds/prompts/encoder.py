@@ -1,7 +1,7 @@
 """Word vectors out of the installed `wordllama` package, and a linear reader of phrases fitted on examples.
 
-Owns finding and reading the package's two files (token vectors and tokenizer) and the fit. Knows nothing of prompts,
-negation or thresholds. Never imports `wordllama` itself and never asks the network: its own loader would do both.
+Finds and reads the package's two files (token vectors and tokenizer). Never imports `wordllama` itself and never asks
+the network: its own loader would do both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Examples of what people say for common prompt words, and of what they say about something else.
 
-Owns phrases, nothing else: `worlds/prompts/sentences.py` compares free text with them. A prompt word that is not here
-is compared by its own name and its synonyms, so a world with other words needs no entry.
+`worlds/prompts/sentences.py` compares free text with them. A prompt word that is not here is compared by its own name
+and its synonyms, so a world with other words needs no entry.
 """
 
 from __future__ import annotations

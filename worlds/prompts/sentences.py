@@ -1,7 +1,7 @@
 """Free text to at most one word per prompt group: what a player typed, before any world hears of it.
 
-Owns the reading: idioms and negation, the vocabulary, then listed examples, then the encoder, and "not said". What
-comes out is said in the vocabulary, so worlds and recordings need none of it. Knows nothing of networks or windows.
+The order is idioms and negation, the vocabulary, then listed examples, then the encoder, and "not said". What comes out
+is said in the vocabulary, so worlds and recordings need none of it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Prompts: free text to words of a world's vocabulary. "Rainy night, please" is weather rain, time night.
 
-Owns the matching, nothing else. Unknown words change nothing and are reported, so the player learns what works.
+Unknown words change nothing and are reported, so the player learns what works.
 """
 
 from __future__ import annotations

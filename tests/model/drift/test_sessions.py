@@ -240,16 +240,16 @@ def test_a_past_played_again_without_its_action_is_noticed() -> None:
 class SelfMending(ForwardingWorld):
     """A watched world that acts in its own commit: what a session does, without a loop."""
 
-    def __init__(self, world: NeuralWorld, care: Any) -> None:
+    def __init__(self, world: NeuralWorld, after: Any) -> None:
         super().__init__(world)
-        self._care = care
+        self._after = after
 
     def advance(self, action: Action, plan: TickPlan) -> TickResult:
         result = self._world.advance(action, plan)
 
         def commit() -> None:
             result.commit()
-            self._care()
+            self._after()
 
         return replace(result, commit=commit)
 
@@ -265,10 +265,10 @@ def synced(kind: type[SelfMending], ticks: int, depth: int) -> tuple[SyncTestRes
     world, monitor = watched_world()
     part, done = DriftPart(world, monitor, "reanchor"), list[str]()
 
-    def care() -> None:
+    def after() -> None:
         done.extend(event.name for event in [part.after_commit(0)] if event)
 
-    mending = kind(world, care)
+    mending = kind(world, after)
     controller = Swerving()
     result = synctest(mending, controller.poll, depth=depth, ticks=ticks, plans=lambda tick: TickPlan(STEPS, 0), seed=3)
     return result, done
@@ -475,13 +475,13 @@ def test_aftercare_comes_after_the_commit_and_before_the_checksum_and_its_time_i
     session = Session()
     checksums: list[int] = []
 
-    class Care:
+    class Aftercare:
         def after_commit(self, tick: int) -> DriftAction | None:
             checksums.append(session.world.checksum())
             session.clock.advance_ns(5_000_000)
             return DriftAction("log") if tick == 1 else None
 
-    session.loop._aftercare = Care()
+    session.loop._aftercare = Aftercare()
     session.loop.run(3)
     assert list(session.recorder.checksums.values()) == checksums
     assert session.recorder.events == {1: "drift:log"}

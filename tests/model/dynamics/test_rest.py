@@ -1,4 +1,4 @@
-"""What nobody touches stands exactly where it is, until something moves it by more than a network errs."""
+"""What is not moved stands exactly where it is, until something moves it by more than a network errs."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_look_turns_who_stands_and_does_not_move_them() -> None:
     _, slots = moved(0.006, looking, STEER)
     assert torch.equal(slots[0, :2], torch.zeros(2))
     assert torch.allclose(slots[0, 2:4], torch.full((2,), 0.006))
-    assert torch.equal(moved(0.006, looking)[1][0, :4], torch.zeros(4)), "nobody looks: nothing turns"
+    assert torch.equal(moved(0.006, looking)[1][0, :4], torch.zeros(4)), "no look input: nothing turns"
 
 
 def test_backwards_is_a_pedal_too() -> None:

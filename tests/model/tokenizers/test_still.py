@@ -148,10 +148,10 @@ def test_turning_the_player_changes_only_pixels_near_the_player() -> None:
 
 def test_a_hidden_slot_draws_nothing() -> None:
     _, _, latents = held_out()
-    nobody = with_slot(with_slot(latents, 0, presence=-1.0), 1, presence=-1.0)
-    elsewhere = with_slot(nobody, 0, x=0.3, y=-0.2, cos=-1.0)
-    assert torch.equal(decode(nobody), decode(elsewhere))
-    assert not torch.equal(decode(nobody), decode(latents))
+    empty = with_slot(with_slot(latents, 0, presence=-1.0), 1, presence=-1.0)
+    elsewhere = with_slot(empty, 0, x=0.3, y=-0.2, cos=-1.0)
+    assert torch.equal(decode(empty), decode(elsewhere))
+    assert not torch.equal(decode(empty), decode(latents))
 
 
 def a_field(features: int = 6, condition: int = 5) -> Field:

@@ -96,7 +96,7 @@ def test_a_run_of_warm_up_alone_has_measured_nothing(nextframe: Run) -> None:
     assert nextframe(*toy("--no-video", "--warmup-ticks", "5", ticks=5))[0] == 2
 
 
-def test_a_deadline_nobody_can_meet_misses_the_target(nextframe: Run) -> None:
+def test_a_deadline_that_cannot_be_met_misses_the_target(nextframe: Run) -> None:
     session = ["run", "toy", "--ticks", "20", "--idle", "--no-video", "--deadline-ms", "0.001"]
     assert nextframe(*session, "--max-miss-rate", "0.5")[0] == 1
     assert nextframe(*session, "--max-miss-rate", "1")[0] == 0

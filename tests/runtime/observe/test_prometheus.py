@@ -81,7 +81,7 @@ def test_misses_are_counted_by_cause_and_causes_not_seen_yet_are_zero(
     assert values['nextframe_misses_total{cause="unknown"}'] == 0
 
 
-def test_a_miss_that_nobody_explains_is_unknown(session: Session) -> None:
+def test_a_miss_without_a_cause_is_unknown(session: Session) -> None:
     served = PrometheusMetrics(0, "toy")
     session.observer.observe = served.observe  # type: ignore[method-assign]
     try:

@@ -117,7 +117,7 @@ def test_misses_carry_their_numbers() -> None:
     telemetry, session = measured(lambda tick: {"decode": (120 if tick in (10, 11) else 10) * MS}, 40)
     report = report_of(telemetry, session)
     assert (report["misses"], report["worst_miss_run"], report["lost_slots"], report["held_frames"]) == (2, 2, 2, 4)
-    assert report["miss_causes"] == {"unknown": 2}, "nobody looked for causes"
+    assert report["miss_causes"] == {"unknown": 2}, "causes were not looked for"
     assert report["hitch_ms_per_s"] > 0
     assert report["fps"] < 20
 

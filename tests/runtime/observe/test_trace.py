@@ -347,7 +347,7 @@ def test_ticks_dropped_while_the_disk_stalls_are_counted_and_said_in_the_trace(
     assert check_file(tmp_path / "t.json").problems == []
 
 
-def test_a_clock_that_waits_for_nobody_drops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_does_not_wait_drops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace, "MAX_WAITING_TICKS", 8)
     writer = TraceWriter(tmp_path / "t.json", PERIOD_NS, "toy", live=False)
     for tick in range(500):

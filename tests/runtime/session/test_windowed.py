@@ -255,7 +255,7 @@ def test_latency_runs_from_the_event_to_the_flip_of_its_frame() -> None:
     assert latency.recent_ms() == 30.0
 
 
-def test_input_in_a_frame_nobody_saw_counts_at_the_next_one() -> None:
+def test_input_in_a_frame_that_was_not_shown_counts_at_the_next_one() -> None:
     latency = latency_after([10 * MS, None], [(1, 60 * MS)])
     assert latency.percentiles_ms() == {"p50": 50.0, "p95": 50.0}
 

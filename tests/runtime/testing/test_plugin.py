@@ -1,4 +1,4 @@
-"""Claims about deadline tests: they pass, fail or refuse to answer for the right reason, and cost nobody else anything.
+"""Claims about deadline tests: they pass, fail or refuse to answer for the right reason, and cost other tests nothing.
 
 The session itself is tested in this process on the manual clock; the plugin in real pytest runs of their own.
 """

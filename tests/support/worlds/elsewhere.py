@@ -88,7 +88,7 @@ class _Dispatch(TorchDispatchMode):
 
 
 class _Functions(TorchFunctionMode):
-    """`torch.tensor`, and a list as an index, become tensors before anybody is asked, and `tolist` asks nobody."""
+    """`torch.tensor`, and a list as an index, become tensors before a mode is asked, and `tolist` asks none."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

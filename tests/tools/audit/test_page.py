@@ -1,4 +1,4 @@
-"""Claims about what an audit leaves: the JSON document, and a page anyone can read and nothing can harm."""
+"""Claims about what an audit leaves: the JSON document, and a page that is plain to read and safe to open."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_a_copy_under_a_changed_display_is_a_copy() -> None:
     assert script(Display(clock), clock).unique_frames > 0, "without leaving it out it would be taken for new"
 
 
-def test_a_rate_that_holds_only_while_nobody_plays_is_seen() -> None:
+def test_a_rate_that_holds_only_without_input_is_seen() -> None:
     clock = ManualClock()
     found = measured(PausingTarget(maker(clock), pause_ns=600 * MS), clock)
     assert found.fps_idle == pytest.approx(20)

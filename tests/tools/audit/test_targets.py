@@ -109,7 +109,7 @@ class RenderEnv(Env):
 
 
 class ToyEnv:
-    """The toy world as somebody else would wrap it."""
+    """The toy world as another project would wrap it."""
 
     def __init__(self) -> None:
         self._target = toy()

@@ -61,7 +61,7 @@ def test_wrong_actions_are_read_no_better_than_chance(of_teacher: dict) -> None:
     assert abs(of_teacher["axes"]["look"]["other_actions"]["correlation"]) < 0.35
 
 
-def test_a_world_that_obeys_somebody_else_does_not_follow(judge: Judge) -> None:
+def test_a_world_that_obeys_another_session_does_not_follow(judge: Judge) -> None:
     report = judged(judge, pair_with(Deaf()))
     assert report["keys"]["lamp"]["judged"], "the judge is examined on the teacher, not on the world"
     assert report["keys"]["lamp"]["world"]["accuracy"] == pytest.approx(0.5, abs=0.17)
@@ -146,7 +146,7 @@ def test_half_pressed_keys_are_not_asked() -> None:
 
 
 @pytest.mark.parametrize(("accuracy", "coverage", "may"), [(0.95, 0.25, True), (0.949, 1.0, False), (1.0, 0.24, False)])
-def test_below_the_bounds_nobody_may_judge(accuracy: float, coverage: float, may: bool) -> None:
+def test_below_the_bounds_no_reader_may_judge(accuracy: float, coverage: float, may: bool) -> None:
     assert KeyScore(accuracy, 1.0, coverage, 100).may_judge is may
 
 

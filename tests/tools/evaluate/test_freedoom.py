@@ -46,7 +46,7 @@ def teacher(pair: Pair) -> KeepTeacher:
 
 
 @pytest.fixture
-def dream(pair: Pair) -> KeepDream:
+def world(pair: Pair) -> KeepDream:
     assert isinstance(pair.world, KeepDream)
     return pair.world
 
@@ -90,33 +90,33 @@ def test_equal_sessions_are_equal_pictures(teacher: KeepTeacher) -> None:
     assert not np.array_equal(teacher.frames(), once)
 
 
-def test_visitors_go_far_in_the_dream_and_are_never_lost(dream: KeepDream) -> None:
-    dream.start(SEEDS)
-    visitors, start, lost = Visitors(dream, SEEDS), dream.walkers, 0
+def test_visitors_go_far_in_the_world_and_are_never_lost(world: KeepDream) -> None:
+    world.start(SEEDS)
+    visitors, start, lost = Visitors(world, SEEDS), world.walkers, 0
     farthest = np.zeros(len(SEEDS))
     for tick in range(80):
-        dream.step(visitors.actions(tick))
-        now = dream.walkers
+        world.step(visitors.actions(tick))
+        now = world.walkers
         farthest = np.maximum(farthest, np.hypot(now.x - start.x, now.y - start.y))
-        lost += int(dream.lost().sum())
+        lost += int(world.lost().sum())
     assert (farthest > 100).all()
     assert lost == 0
 
 
-def test_who_is_inside_a_wall_is_lost(dream: KeepDream) -> None:
-    dream.start(SEEDS)
+def test_who_is_inside_a_wall_is_lost(world: KeepDream) -> None:
+    world.start(SEEDS)
     inside = keep.latents_of(one(32.0, 20 * 32.0))
-    dream.generator.last = torch.from_numpy(np.concatenate([inside, dream.generator.last.numpy()[1:]]))
-    assert dream.lost().tolist() == [True, False, False]
+    world.generator.last = torch.from_numpy(np.concatenate([inside, world.generator.last.numpy()[1:]]))
+    assert world.lost().tolist() == [True, False, False]
 
 
-def test_whose_picture_is_of_another_place_is_lost(dream: KeepDream, monkeypatch: pytest.MonkeyPatch) -> None:
-    dream.start(SEEDS)
-    decode = dream.generator.decode
-    monkeypatch.setattr(dream.generator, "decode", lambda latent: decode(latent.roll(1, 0)))
-    assert dream.lost().all()
-    dream.start(SEEDS)
-    assert not dream.lost().any()
+def test_whose_picture_is_of_another_place_is_lost(world: KeepDream, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.start(SEEDS)
+    decode = world.generator.decode
+    monkeypatch.setattr(world.generator, "decode", lambda latent: decode(latent.roll(1, 0)))
+    assert world.lost().all()
+    world.start(SEEDS)
+    assert not world.lost().any()
 
 
 def test_actions_are_steps_of_the_game() -> None:

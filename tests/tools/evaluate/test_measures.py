@@ -67,7 +67,7 @@ def test_a_masher_changes_its_mind_far_more_often_than_a_wanderer() -> None:
     assert changes(masher(PALETTE, SEEDS)) > 1.5 * changes(Wanderer(PALETTE, SEEDS))
 
 
-def test_an_axis_that_nobody_pulls_back_has_one_key() -> None:
+def test_an_axis_that_nothing_pulls_back_has_one_key() -> None:
     one_sided = Palette(replace(PALETTE.space, prompts={}), {"look": (0.0, 1.0)})
     assert [key.name for key in keys_of(one_sided)] == ["look +", "lamp"]
     assert one_sided.moods() == [""]
@@ -109,7 +109,7 @@ def test_a_frozen_world_is_never_above_a_still() -> None:
     assert open_loop(pair_with(Frozen()), SEEDS, 12)["ticks_above_copy_start"] == 0
 
 
-def test_a_world_that_obeys_somebody_else_is_as_good_as_with_somebody_elses_actions() -> None:
+def test_a_world_that_obeys_another_session_is_as_good_as_with_its_actions() -> None:
     report = open_loop(pair_with(Deaf()), range(12), 16)
     assert abs(report["mean_gain_over_other_actions_db"]) < 1.0
     assert open_loop(pair_with(Strip()), range(12), 16)["mean_gain_over_other_actions_db"] > 30

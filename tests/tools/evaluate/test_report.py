@@ -141,23 +141,23 @@ def bench() -> Bench:
 
 
 def test_network_and_simulator_begin_in_the_same_situation() -> None:
-    dream, teacher = CircuitDream(bench()), CircuitTeacher(bench())
-    dream.start([1, 2])
+    world, teacher = CircuitDream(bench()), CircuitTeacher(bench())
+    world.start([1, 2])
     teacher.start([1, 2])
-    assert dream.states == teacher.states
-    error = np.square((dream.frames().astype(float) - teacher.frames()) / 255).mean()
+    assert world.states == teacher.states
+    error = np.square((world.frames().astype(float) - teacher.frames()) / 255).mean()
     assert -10 * np.log10(error) > 30
 
 
 @pytest.mark.bitexact
-def test_equal_seeds_and_actions_dream_the_same_again_whatever_the_steps_before() -> None:
-    dream = CircuitDream(bench())
+def test_equal_seeds_and_actions_generate_the_same_again_whatever_the_steps_before() -> None:
+    world = CircuitDream(bench())
     tape = Tape([[Action(axes={"steer": 127, "throttle": 127})] * 2])
-    play(dream, [1, 2], tape, 3)
-    first = dream.frames()
-    play(dream, [1, 2], tape, 3)
-    assert np.array_equal(dream.frames(), first)
-    assert np.array_equal(dream.frame(1), first[1])
+    play(world, [1, 2], tape, 3)
+    first = world.frames()
+    play(world, [1, 2], tape, 3)
+    assert np.array_equal(world.frames(), first)
+    assert np.array_equal(world.frame(1), first[1])
 
 
 def test_the_circuits_palette_is_the_worlds_own_action_space() -> None:
@@ -174,11 +174,11 @@ def test_a_driver_who_looks_keeps_the_teachers_car_going() -> None:
 
 
 def test_a_car_that_is_gone_for_longer_than_any_roof_is_lost() -> None:
-    dream = CircuitDream(bench())
-    dream.start([1])
-    assert not dream.lost().any()
-    dream._hidden[0] = circuit.LOST_TICKS + 1
-    assert dream.lost().all()
+    world = CircuitDream(bench())
+    world.start([1])
+    assert not world.lost().any()
+    world._hidden[0] = circuit.LOST_TICKS + 1
+    assert world.lost().all()
 
 
 def test_a_tunnels_candidates_hold_no_view_near_the_true_one() -> None:

@@ -1,4 +1,4 @@
-"""The network's own episodes: the teacher answers to what the dream shows, and walls that do not hold are counted."""
+"""The network's own episodes: the teacher answers to what the world shows, and walls that do not hold are counted."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_car_thrown_out_of_a_wall_comes_back_in_steps_that_can_be_followed() -
     assert gently(simulator().reset(2), near) == near
 
 
-def test_the_teacher_goes_on_from_where_the_dream_shows_the_cars() -> None:
+def test_the_teacher_goes_on_from_where_the_world_shows_the_cars() -> None:
     shadow = simulator().reset(3)
     latents = Latents(shipped_tokenizer())
     elsewhere = latents.of([simulator().reset(8)])[0]
@@ -130,7 +130,7 @@ def test_the_pool_is_filled_at_once_and_refreshed_as_training_goes_on() -> None:
     assert len(dreams.at(100.0 + dreams.FRESH_S)) == 3
 
 
-def test_the_shipped_car_stays_within_walls_when_nobody_looks() -> None:
+def test_the_shipped_car_stays_within_walls_when_the_driver_does_not_look() -> None:
     generator = RollingGenerator(shipped_tokenizer(), shipped_dynamics(), rows=12)
     episodes = make(generator, Latents(generator.tokenizer).of, simulator(), 900, 120, off_road=False)
     assert float((episodes.astray > 2).float().mean()) < 0.02

@@ -123,7 +123,7 @@ def test_the_handbrake_lets_the_tail_slide() -> None:
     assert slide_px("clear", handbrake=True) > 1.5 * slide_px("clear")
 
 
-# --- nobody gets lost ---------------------------------------------------------------------------------------------
+# --- no car gets lost ---------------------------------------------------------------------------------------------
 
 
 def random_controls(rng: np.random.Generator) -> Controls:
@@ -146,7 +146,7 @@ def random_session() -> tuple[State, ...]:
     return tuple(states)
 
 
-def test_nobody_leaves_the_course_in_five_thousand_random_ticks() -> None:
+def test_no_car_leaves_the_course_in_five_thousand_random_ticks() -> None:
     track = simulator().track
     for state in random_session():
         for car in (state.player, state.rival):
@@ -175,14 +175,14 @@ def hidden(car: Car) -> bool:
     return renderer().visible(car) <= VISIBLE_SHARE
 
 
-def test_nobody_is_out_of_sight_for_longer_than_thirty_ticks_however_wildly_they_drive() -> None:
+def test_no_car_is_out_of_sight_for_longer_than_thirty_ticks_however_wildly_it_is_driven() -> None:
     for name in ("player", "rival"):
         assert 5 <= longest_run(hidden(getattr(state, name)) for state in random_session()) <= 30
 
 
 @pytest.mark.parametrize("brake", [0.0, 1.0])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
-def test_nobody_can_park_under_a_roof_on_purpose(part: float, brake: float) -> None:
+def test_no_car_can_be_parked_under_a_roof(part: float, brake: float) -> None:
     """Started at a stand under the roof, coasting or braking. Backing all the way through is slow but ends."""
     for cover in simulator().track.covers:
         states = play(on_the_line(cover.start + part * (cover.stop - cover.start), 0.0), [Controls(brake=brake)] * 60)

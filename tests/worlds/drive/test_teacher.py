@@ -88,7 +88,7 @@ def test_a_car_driven_head_on_into_the_fence_comes_along_it(simulator: Simulator
 
 
 class _OtherFence(Simulator):
-    """A fence that turns whoever touches it at all by `turn`, of how far the nose is off the way of the race."""
+    """A fence that turns any car that touches it by `turn`, of how far the nose is off the way of the race."""
 
     def turn(self, off: np.ndarray) -> np.ndarray:
         raise NotImplementedError

@@ -60,7 +60,7 @@ def test_a_run_that_was_stopped_keeps_its_steps(
     train_dynamics.train(options(tmp_path), tokenizer, Simulator())
     first = torch.load(tmp_path / "dynamics.checkpoint", weights_only=True)
     assert first["step"] > 0
-    assert drawn[0].dreamt.tolist() == [True] * 2 + [False] * 3 + [True] * 3, "ghosts, drives, dreams"
+    assert drawn[0].dreamt.tolist() == [True] * 2 + [False] * 3 + [True] * 3, "ghosts, drives, free runs"
     train_dynamics.train(options(tmp_path, minutes=(first["spent_s"] + 0.3) / 60), tokenizer, Simulator())
     assert torch.load(tmp_path / "dynamics.checkpoint", weights_only=True)["step"] > first["step"]
 

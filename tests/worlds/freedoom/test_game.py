@@ -93,7 +93,7 @@ def test_another_turn_would_be_noticed(game: KeepGame) -> None:
     assert np.hypot(game.walkers().x - w.x, game.walkers().y - w.y)[0] > 20
 
 
-def test_somebody_is_put_where_and_as_they_are_asked_for(game: KeepGame) -> None:
+def test_a_player_is_put_where_and_as_asked_for(game: KeepGame) -> None:
     where = anywhere(Walk(), np.random.default_rng(3), 12)
     for k in range(12):
         x, y = where.x[k] + (k % 2) * 0.4, where.y[k] + (k % 3) * 0.3
@@ -155,6 +155,6 @@ def test_a_lamp_is_remembered_by_the_shipped_world_and_not_by_a_forgetful_one(mo
                 return whole
 
             monkeypatch.setattr(keep.PlaceTokenizer, "canonical", forgetful)
-            assert lamps_remembered(bench, 1)["remembered"] <= 0.6, "right only for whoever pressed nothing"
+            assert lamps_remembered(bench, 1)["remembered"] <= 0.6, "right only where no button was pressed"
     finally:
         bench.game.close()

@@ -117,7 +117,7 @@ def test_who_lets_go_rolls_on_by_friction_and_then_stands() -> None:
     assert np.array_equal(walk.step(w, asked()).x, w.x)
 
 
-def test_nobody_gets_into_a_wall_and_a_wall_is_slid_along() -> None:
+def test_no_player_gets_into_a_wall_and_a_wall_is_slid_along() -> None:
     walk = Walk()
     latents, _ = walks(walk, 128, 120, seed=3)
     assert in_walls(walk, torch.from_numpy(latents), 0.01) == 0
@@ -246,7 +246,7 @@ def test_free_walks_stay_out_of_walls(shipped: keep.Generator) -> None:
     assert in_walls(Walk(), shipped.last, 2.0) <= 0.05
 
 
-def test_the_dream_walks_as_the_twin_does(shipped: keep.Generator) -> None:
+def test_the_world_walks_as_the_twin_does(shipped: keep.Generator) -> None:
     start, players, walk = anywhere(Walk(), rng(9), 64), Players(64, rng(10)), Walk()
     shipped.prefill(torch.from_numpy(keep.latents_of(start))[:, None], torch.zeros(64, 1, CONDITION_DIM))
     w, other = start, start

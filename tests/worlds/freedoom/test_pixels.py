@@ -78,7 +78,7 @@ def test_turning_is_linear_and_to_the_right(game: Freedoom) -> None:
     assert (back - start + 180) % 360 - 180 == pytest.approx(0, abs=0.2)
 
 
-def test_nobody_moves_without_an_action_and_somebody_does_with_one(game: Freedoom) -> None:
+def test_the_player_moves_with_an_action_and_not_without_one(game: Freedoom) -> None:
     start = game.reset(seed=2)[1]["pose"]
     still = [game.step(act())[4]["pose"] for _ in range(10)][-1]
     assert still == start
@@ -86,7 +86,7 @@ def test_nobody_moves_without_an_action_and_somebody_does_with_one(game: Freedoo
     assert np.hypot(moved[0] - start[0], moved[1] - start[1]) > 10
 
 
-def test_each_seed_begins_somewhere_else_and_the_rail_keeps_everybody_from_the_walls(game: Freedoom) -> None:
+def test_each_seed_begins_somewhere_else_and_the_rail_keeps_every_player_from_the_walls(game: Freedoom) -> None:
     poses = [game.reset(seed=seed)[1]["pose"] for seed in range(6)]
     assert len(set(poses)) == 6
     assert np.ptp([angle for _, _, angle in poses]) > 90
@@ -94,7 +94,7 @@ def test_each_seed_begins_somewhere_else_and_the_rail_keeps_everybody_from_the_w
     for turn in range(4):
         game.reset(seed=turn)
         ends.append([game.step(act(0, 0, 1))[4]["pose"][:2] for _ in range(80)][-1])
-    assert np.abs(ends).max() == pytest.approx(RAIL_UNITS - PLAYER_UNITS, abs=1)  # somebody got there, nobody further
+    assert np.abs(ends).max() == pytest.approx(RAIL_UNITS - PLAYER_UNITS, abs=1)  # some got there, none further
 
 
 def test_the_view_does_not_bob(game: Freedoom) -> None:
@@ -186,7 +186,7 @@ def test_the_explorer_turns_away_from_a_wall_and_walks_on_where_there_is_none() 
 
 
 class Perfect:
-    """A bench whose dream is the game itself, or something that is known to be worse."""
+    """A bench whose free run is the game itself, or something that is known to be worse."""
 
     def __init__(self, spoil: Any = None) -> None:
         self.window, self.rows, self.spoil, self.size_px = 6, 4, spoil, SIZE_PX
@@ -194,8 +194,8 @@ class Perfect:
 
     def both(self, script: Script) -> tuple[torch.Tensor, torch.Tensor]:
         frames = torch.from_numpy(play(script, self.rows, SIZE_PX, ROOM))
-        real, dreamt = frames[:, script.context - 1 :], frames[:, script.context :]
-        return real, dreamt if self.spoil is None else self.spoil(frames, script.context)
+        real, generated = frames[:, script.context - 1 :], frames[:, script.context :]
+        return real, generated if self.spoil is None else self.spoil(frames, script.context)
 
 
 def frozen(frames: torch.Tensor, context: int) -> torch.Tensor:
@@ -219,7 +219,7 @@ def test_the_game_against_itself_turns_fully_and_comes_back() -> None:
     assert staying(bench, 10)["edges"]["10"] > 0.5
 
 
-def test_a_dream_that_is_deaf_or_empty_is_found_out() -> None:
+def test_a_free_run_that_ignores_input_or_is_empty_is_found_out() -> None:
     deaf = turning(Perfect(frozen))  # type: ignore[arg-type]
     assert deaf["gain"] == 0
     assert deaf["correlation"] is None

@@ -56,7 +56,7 @@ def test_a_corrupted_past_has_the_same_lamps_and_another_pose(dynamics: Dynamics
     assert torch.equal(corrupt(dynamics, truth, torch.zeros(len(truth)))[..., :2], truth[..., :2])
 
 
-def test_a_batch_has_walks_ghosts_and_once_there_are_any_dreams(
+def test_a_batch_has_walks_ghosts_and_once_there_are_any_free_runs(
     tokenizer: PlaceTokenizer, dynamics: Dynamics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Lessons, "ROWS", 16)

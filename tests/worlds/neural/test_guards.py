@@ -266,16 +266,16 @@ def test_the_loop_records_a_discarded_tick_and_counts_its_frame_as_held() -> Non
 
 
 def test_nothing_is_done_about_drift_after_a_discarded_tick() -> None:
-    class Care:
+    class Aftercare:
         asked: list[int] = []  # noqa: RUF012 - of this test alone
 
         def after_commit(self, tick: int) -> str | None:
             self.asked.append(tick)
             return None
 
-    care = Care()
-    Live(poison(world_at(), [2]), aftercare=care).loop.run(5)
-    assert care.asked == [0, 1, 3, 4]
+    aftercare = Aftercare()
+    Live(poison(world_at(), [2]), aftercare=aftercare).loop.run(5)
+    assert aftercare.asked == [0, 1, 3, 4]
 
 
 @pytest.mark.parametrize("start", [0, 10, 20])

@@ -1,7 +1,4 @@
-"""The JSON document of an audit, schema `nextframe.audit/1` (keys: docs/audit.md).
-
-Owns the way from evidence to the numbers that verdicts rest on, and the document's shape. Knows nothing of HTML.
-"""
+"""The JSON document of an audit, schema `nextframe.audit/1` (keys: docs/audit.md)."""
 
 from __future__ import annotations
 

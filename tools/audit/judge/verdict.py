@@ -1,6 +1,6 @@
 """From evidence to words: which of three kinds a target is, and whether a claim is proven.
 
-Owns every threshold, each with its reason, and the rules that use them. Knows nothing of measuring, files or pages.
+Every threshold is here, with its reason.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STALL_MS = 500.0
 """An answer this much later than its frames alone would take means that playing stopped while something was made."""
 
 HELD_SHARE = 0.5
-"""A target that shows less than half of its new pictures a second once someone steers has its rate from playback."""
+"""A target that shows less than half of its new pictures a second once a player steers has its rate from playback."""
 
 RATE_TOLERANCE = 0.01
 """A rate is called by its round name: 29.97 is 30. And a run of seconds is counted to one frame only."""
@@ -136,7 +136,7 @@ def _collapsed(findings: Findings) -> Category | None:
     steering, idle = findings.fps_interacting.value, findings.fps_idle.value
     if steering >= HELD_SHARE * idle:
         return None
-    words = f"{idle:.1f} new pictures a second while it plays, {steering:.1f} once someone steers"
+    words = f"{idle:.1f} new pictures a second while it plays, {steering:.1f} once a player steers"
     reason = f"{steering:.1f} FPS while interacting is less than {HELD_SHARE:.0%} of {idle:.1f} FPS idle"
     return Category("streaming", f"This is streaming: {words}.", (reason,))
 

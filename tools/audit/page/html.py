@@ -26,7 +26,7 @@ VERDICT_WORDS = {"proven": "proven", "refuted": "refuted", "insufficient": "not 
 TONES = {"proven": "good", "refuted": "bad", "insufficient": "open"}
 METHOD = (
     "Only what the target showed was used, timed by the audit's own clock. Nothing the target says of itself counts.",
-    "Next frame: the same moment is lived twice, once with an input and once without. What differs comes from the "
+    "Next frame: the same moment is played twice, once with an input and once without. What differs comes from the "
     "input. The noise floor is what differs between two runs with the same input.",
     "A display that only echoes what is pressed does not count: pixels that change with the key at the same place in "
     "every moment, and go back when it is let go, are left out.",
@@ -124,7 +124,7 @@ def _plots(document: Mapping[str, Any]) -> list[dict[str, Any]]:
              for run in document["sustained"]["scripts"] if not run["still"]]  # fmt: skip
     if rates:
         plots.append({
-            "title": "The frame rate while someone plays",
+            "title": "The frame rate while a player steers",
             "lead": "Grey: nothing is pressed. Copies of a frame are not counted.",
             "picture": figures.rate_plot(rates),
         })  # fmt: skip

@@ -1,6 +1,6 @@
 """The three numbers and the four answers of the audit's page, in plain English.
 
-Owns the sentences. Knows nothing of HTML and works out nothing that is not in the document.
+Every figure comes from the document.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _next_frame(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _sustained(document: Mapping[str, Any]) -> dict[str, str]:
-    question = {"question": "Does the frame rate hold while someone plays, not only in playback?"}
+    question = {"question": "Does the frame rate hold while a player steers, not only in playback?"}
     steering, idle = _finding(document, "fps_interacting"), _finding(document, "fps_idle")
     if steering is None or idle is None:
         return {**question, **UNKNOWN, "long": _why(document, "fps_interacting")}

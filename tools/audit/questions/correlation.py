@@ -1,9 +1,9 @@
-"""The statistical next-frame test, for targets of which no moment can be lived twice.
+"""The statistical next-frame test, for targets of which no moment can be played twice.
 
-Owns one experiment: in a running session a control is turned over at times drawn at random, and what changes in the
-picture is held against those times. If inputs did nothing, any other draw of times would have gone with the same
-frames, so other draws say how large a correlation chance makes (Fisher's randomisation test; Ernst, Permutation
-Methods, Statistical Science 2004). Nothing is assumed about the picture.
+In a running session a control is turned over at times drawn at random, and what changes in the picture is held against
+those times. If inputs did nothing, any other draw of times would have gone with the same frames, so other draws say how
+large a correlation chance makes (Fisher's randomisation test; Ernst, Permutation Methods, Statistical Science 2004).
+Nothing is assumed about the picture.
 
 The input is a random telegraph: on each tick it turns over with a fixed probability. Held against frames are the turns
 themselves, which are independent from tick to tick, and the innovation of the input, the part that its own past does

@@ -1,8 +1,8 @@
 """The exact next-frame test, for targets that show the same frames for the same inputs.
 
-Owns trials and what they add up to. Two runs of one moment that differ in one control are compared frame by frame;
-since two equal runs are equal to the last bit, whatever differs was caused by the control. How likely such a result
-would be for a target that does not react is still said, by a permutation test over moments.
+Two runs of one moment that differ in one control are compared frame by frame; since two equal runs are equal to the
+last bit, whatever differs was caused by the control. How likely such a result would be for a target that does not react
+is still said, by a permutation test over moments.
 """
 
 from __future__ import annotations

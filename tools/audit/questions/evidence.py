@@ -1,7 +1,7 @@
 """What the audit saw, as values. Every part says how it was measured, and may say that it could not.
 
-Owns the shapes and their JSON. Judges nothing: `nextframe.tools.audit.judge.verdict` does. In all parts None means "not
-measured", and then `reason` says why. Effects are root mean squares over pixels, in levels of 0..255.
+Judges nothing: `nextframe.tools.audit.judge.verdict` does. In all parts None means "not measured", and then `reason`
+says why. Effects are root mean squares over pixels, in levels of 0..255.
 """
 
 from __future__ import annotations

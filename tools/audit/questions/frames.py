@@ -1,7 +1,4 @@
-"""How two frames are compared: difference, effect, what is visible, and overlays that only echo what is pressed.
-
-Owns pixels. Knows nothing of targets, controls or tests.
-"""
+"""How two frames are compared: difference, effect, what is visible, and overlays that only echo what is pressed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What persists: for how long a past input shows, how far back memory is read, and what a new prompt leaves of it.
 
-Owns four probes. Knows nothing of networks; that a memory exists is seen only by what it does.
+Four probes:
 
 - Persistence, for every repeatable target: two runs differ in the inputs of a few ticks only, then come together
   again. For as long as the pictures differ, something carried the difference. It may be carried by memory, or by the

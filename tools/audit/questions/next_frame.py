@@ -1,9 +1,8 @@
-"""The next-frame test: one moment lived twice, with a control and without; which frame is the first to differ?
+"""The next-frame test: one moment played twice, with a control and without; which frame is the first to differ?
 
-Owns the order of methods, and the overlays that are left out of every comparison. Knows nothing of frame rates or
-memory. For each of several moments (a seed and the inputs up to there) the target is run without input (B), without
-input again (the noise floor), with a neutral input spelled out (the no-op), and with each control (A). A white box is
-restored to the moment, a black box brought there anew.
+For each of several moments (a seed and the inputs up to there) the target is run without input (B), without input again
+(the noise floor), with a neutral input spelled out (the no-op), and with each control (A). A white box is restored to
+the moment, a black box brought there anew.
 
 1. If the floor is zero every difference was caused by the control and its frame is exact: `counterfactual`.
 2. If it is not, differences on a coarse picture are held against the floor by a permutation test: `noisy`.

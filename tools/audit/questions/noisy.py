@@ -1,8 +1,8 @@
 """The next-frame test for targets of which two equal runs differ.
 
-Owns the comparison with a noise floor, and the hand-over to the statistical test. Frames are compared on a coarse
-picture, where pixel noise averages out. Differences between runs with a control and without are held against those
-between runs without, over all moments, by a permutation test on the largest difference along the frames.
+Frames are compared on a coarse picture, where pixel noise averages out. Differences between runs with a control and
+without are held against those between runs without, over all moments, by a permutation test on the largest difference
+along the frames.
 """
 
 from __future__ import annotations

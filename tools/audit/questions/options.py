@@ -1,4 +1,4 @@
-"""How much an audit does. Owns the numbers that trade time for certainty; each has its reason beside it."""
+"""How much an audit does. Each number has its reason beside it."""
 
 from __future__ import annotations
 

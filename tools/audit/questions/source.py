@@ -1,7 +1,7 @@
 """Narrow or broad: how much different there is to see under many seeds, inputs and prompts.
 
-Owns the gallery and a rule that can be checked. What it can say is limited by what it tried: "narrow" means that these
-seeds, inputs and prompts showed little, "broad" that they showed much; neither says that a picture is any good.
+What it can say is limited by what it tried: "narrow" means that these seeds, inputs and prompts showed little, "broad"
+that they showed much; neither says that a picture is any good.
 
 The rule works on frames without their tone (mean and contrast of each colour), so that another light is no other
 place. Active is a pixel that moves by more than `ACTIVE_LEVELS` over the gallery: a talking head before a wall keeps

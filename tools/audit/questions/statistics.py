@@ -1,7 +1,7 @@
 """Permutation tests: how likely a difference would be if inputs did nothing. No distribution is assumed.
 
-Owns the arithmetic. Knows nothing of frames or targets. The tests are Fisher's (The Design of Experiments, 1935); the
-largest statistic over many frames as one test is Westfall and Young's (Resampling-Based Multiple Testing, 1993).
+The tests are Fisher's (The Design of Experiments, 1935); the largest statistic over many frames as one test is Westfall
+and Young's (Resampling-Based Multiple Testing, 1993).
 """
 
 from __future__ import annotations

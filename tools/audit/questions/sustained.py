@@ -1,8 +1,7 @@
-"""Sustained frame rate: what arrives at the client while it plays, and while someone makes it as hard as possible.
+"""Sustained frame rate: what arrives at the client while idle, while a player steers, and under the hardest input.
 
-Owns the pacing of the three scripts and the counting of new frames. Everything is timed on the auditor's clock. A
-frame is new if enough pixels differ from the one before, outside overlays that only echo the controls: a copy with a
-changed display, or with another rounding, is a copy.
+Everything is timed on the auditor's clock. A frame is new if enough pixels differ from the one before, outside overlays
+that only echo the controls: a copy with a changed display, or with another rounding, is a copy.
 """
 
 from __future__ import annotations

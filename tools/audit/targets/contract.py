@@ -1,7 +1,6 @@
 """What the audit can look at: anything that takes a control and shows a frame.
 
-Owns the contract between the audit and what it measures. Knows nothing of worlds, processes or measuring. The audit
-believes a target's frames and its own clock, never a number that the target says of itself.
+The audit believes a target's frames and its own clock, never a number that the target says of itself.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Target(Protocol):
 
 @runtime_checkable
 class WhiteBox(Target, Protocol):
-    """A target whose state can be saved and taken back, so that one moment is lived twice.
+    """A target whose state can be saved and taken back, so that one moment can be played twice.
 
     Some also have `corrupt`, see `Corruptible`.
     """

@@ -1,7 +1,4 @@
-"""The controls of a target as experiments: pressed or not, one thing at a time.
-
-Owns what is tried and the scripts. Knows nothing of frames.
-"""
+"""The controls of a target as experiments: pressed or not, one thing at a time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Targets in this process: a world of ours as a white box, and any object with `reset` and `step` as a black one.
 
-Owns the two adapters. Knows nothing of measuring. Frames are copied, so that a target cannot change what it has shown.
+Frames are copied, so that a target cannot change what it has shown.
 """
 
 from __future__ import annotations

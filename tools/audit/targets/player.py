@@ -1,7 +1,6 @@
-"""Plays actions into a target and keeps what came back; a moment can be lived again.
+"""Plays actions into a target and keeps what came back; a moment can be played again.
 
-Owns the client's side: the clock, frames, times, counts. Black boxes are started anew and brought to the moment by
-the same inputs, white boxes are restored. Measures nothing.
+Black boxes are started anew and brought to the moment by the same inputs, white boxes are restored. Measures nothing.
 """
 
 from __future__ import annotations

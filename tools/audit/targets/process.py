@@ -1,7 +1,6 @@
 """A target in another process: small msgpack messages over its stdin and stdout. docs/audit_protocol.md has it all.
 
-Owns the process, the messages and their limits. Knows nothing of measuring. The other side is not trusted: lengths
-are checked before anything is allocated, and every wait ends.
+The other side is not trusted: lengths are checked before anything is allocated, and every wait ends.
 """
 
 from __future__ import annotations

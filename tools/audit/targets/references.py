@@ -1,7 +1,6 @@
 """Three targets from one generator: batch, streaming and interactive. What the audit must be able to tell apart.
 
-Owns how each of them shows what a world makes. Knows nothing of measuring: the audit is held against these, not made
-from them. All three are black boxes, and all three play the very same world.
+The audit is held against these, not made from them. All three are black boxes, and all three play the very same world.
 
 Time: every target stamps its frames with its clock. On a `ManualClock` a tick costs `tick_cost_ns` of simulated time,
 so that twenty seeds of everything take seconds; on a real clock a tick costs what it costs.
@@ -98,7 +97,7 @@ class InteractiveTarget(ReferenceTarget):
 class StreamingTarget(ReferenceTarget):
     """Plays segments made ahead: while one plays the next is made, for the control held when its making began.
 
-    State is carried from segment to segment and playback never stops, so it looks live to someone who only watches.
+    State is carried from segment to segment and playback never stops, so it looks live to a viewer who does not steer.
     A control shows after one to two segments. A short press between two segments is lost, as in such services; a new
     prompt is kept until a segment takes it.
     """

@@ -1,6 +1,6 @@
 """Targets built to fool an audit: each looks like something it is not. What they are is said in their docstrings.
 
-Owns the tricks, one class each, over the references. Knows nothing of measuring.
+One class for each trap, over the references.
 """
 
 from __future__ import annotations

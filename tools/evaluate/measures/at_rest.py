@@ -1,7 +1,7 @@
 """Two ways to play badly: touch nothing, and press everything. Does the world still behave as its teacher does?
 
-Owns `idle` and `mash`. Idle: what stands still in the teacher must stand still, and what moves there must move. Mash:
-the pictures must stay in the teacher's band.
+Idle: what stands still in the teacher must stand still, and what moves there must move. Mash: the pictures must stay in
+the teacher's band.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MOST_RESTLESS = 0.01
 
 
 def idle(pair: Pair, seeds: Sequence[int], ticks: int) -> dict[str, Any]:
-    """What happens in `ticks` once everything has rolled out, `pair.roll_out_ticks` after nobody touches anything any
-    more. Where the view goes along with a player, the teacher goes on from where the world has come to rest.
+    """What happens in `ticks` once everything has rolled out, `pair.roll_out_ticks` after the last input.
+    Where the view goes along with a player, the teacher goes on from where the world has come to rest.
 
     `motion_ratio`: the world's motion over the teacher's, None where the teacher does not move either.
     `restless_share`: of the pixels where nothing ever moves in the teacher, those that change in the world.

@@ -1,7 +1,7 @@
 """What the teacher's pictures are like, in numbers: the band that a world's pictures must stay in.
 
-Owns the statistics of a chunk of ticks and the verdict on it. A band is the middle 98 % of the same numbers on the
-teacher's own sessions under the same prompt, a little wider, so that no session fails for a grey level.
+A band is the middle 98 % of the same numbers on the teacher's own sessions under the same prompt, a little wider, so
+that no session fails for a grey level.
 """
 
 from __future__ import annotations

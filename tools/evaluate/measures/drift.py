@@ -1,8 +1,8 @@
 """Drift: a world plays for 10,000 ticks on its own pictures. When do they stop being like the teacher's?
 
-Owns time to failure. A session has failed from the first of three chunks in a row that have a statistic out of the
-teacher's band, or a thing lost that must be there. Its prompt changes every 500 ticks. Sessions are done in groups, and
-what is done is kept beside the report, so a long run that was stopped goes on.
+The measure is time to failure. A session has failed from the first of three chunks in a row that have a statistic out
+of the teacher's band, or a thing lost that must be there. Its prompt changes every 500 ticks. Sessions are done in
+groups, and what is done is kept beside the report, so a long run that was stopped goes on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the inverse-dynamics network is shown: four pictures around a tick, from one place.
 
-Owns the window: a patch around the player and turned with it where the subject says where that is, else the whole
-picture made small. The place is that of the tick before, for all four pictures, so what moves or turns stays visible.
+The window is a patch around the player and turned with it where the subject says where that is, else the whole picture
+made small. The place is that of the tick before, for all four pictures, so what moves or turns stays visible.
 """
 
 from __future__ import annotations

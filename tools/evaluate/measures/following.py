@@ -1,7 +1,7 @@
 """Action following: a network that learned on the teacher to read the controls from pictures reads them in the world.
 
-Owns the experiment: real pairs to learn from, real ones to be examined on, the world's pictures under the same actions,
-and another session's actions as chance. A key whose reader fails the examination gets no number, and the reason.
+The experiment: real pairs to learn from, real ones to be examined on, the world's pictures under the same actions, and
+another session's actions as chance. A key whose reader fails the examination gets no number, and the reason.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def following(pair: Pair, effort: Effort) -> dict[str, Any]:
 
 def judged(judge: Judge, pair: Pair) -> dict[str, Any]:
     """The world of the pair under the actions of the judge's examination."""
-    dreamt, _ = watch(pair.world, judge.seeds, pair, judge.ticks, judge.tape)
-    made = read(judge.net, dreamt.clips)
+    generated, _ = watch(pair.world, judge.seeds, pair, judge.ticks, judge.tape)
+    made = read(judge.net, generated.clips)
     keys, axes = keys_of(pair.palette), pair.palette.space.axes
     return {
         "judge": {

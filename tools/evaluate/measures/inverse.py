@@ -1,8 +1,8 @@
 """The inverse-dynamics network: from pictures around a tick to what the player did in it. A judge, if it is good.
 
-Owns the network, its training on real pairs and its examination on real ones that it has not seen. After VPT (Baker et
-al. 2022) and MineWorld (2025), who measure action following so; abstaining where it is not sure is ours: a car that
-stands still shows nothing of its wheel, and no reader can be asked for it.
+It is trained on real pairs and examined on real ones that it has not seen. After VPT (Baker et al. 2022) and MineWorld
+(2025), who measure action following so; abstaining where it is not sure is ours: a car that stands still shows nothing
+of its wheel, and no reader can be asked for it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Response latency in frames: the same moment twice, once with a control, once without; when do the pictures part?
 
-Owns the counterfactual. 1 is the very next frame. What counts as a difference is measured: more pixels than two runs
-under equal actions differ by, and enough to be seen. Only moments count in which the teacher answers too: a car in a
-tunnel or at a standstill owes no answer.
+1 is the very next frame. What counts as a difference is measured: more pixels than two runs under equal actions differ
+by, and enough to be seen. Only moments count in which the teacher answers too: a car in a tunnel or at a standstill
+shows none.
 """
 
 from __future__ import annotations

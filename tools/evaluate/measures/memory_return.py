@@ -1,7 +1,7 @@
 """Memory: a view is left and comes back. Is what comes back what was there?
 
-Owns the score. Retrieval@1: of many of the teacher's views, is the true one the nearest to what the world shows? Blur
-flatters PSNR but not this. Split by whether the view was out of sight for no longer than the world can see back.
+Retrieval@1: of many of the teacher's views, is the true one the nearest to what the world shows? Blur flatters PSNR but
+not this. Split by whether the view was out of sight for no longer than the world can see back.
 """
 
 from __future__ import annotations

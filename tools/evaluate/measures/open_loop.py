@@ -1,8 +1,8 @@
 """Open loop: the world and its teacher from the same start under the same actions; how long do they agree?
 
-Owns PSNR by tick, on all pixels and on those where the teacher's picture has changed since the start, against a copy of
-the start and against the world under another session's actions. Two true runs would part too where the future is a
-chance, so this measures divergence as much as quality: read it together with drift.
+PSNR by tick, on all pixels and on those where the teacher's picture has changed since the start, against a copy of the
+start and against the world under another session's actions. Two true runs would part too where the future is a chance,
+so this measures divergence as much as quality: read it together with drift.
 """
 
 from __future__ import annotations

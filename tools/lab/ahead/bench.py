@@ -1,8 +1,8 @@
 """`python -m nextframe.tools.lab.ahead.bench`: what guessed input gains and costs, side by side in one run. Tables, one
 JSON line.
 
-Owns the command and the tables. What is measured is in `accuracy`, `sessions` (real clock) and `pipeline` (simulated
-time, real rollbacks). Run it on a machine that does nothing else. Exit code 0, or 2 where nothing could be measured.
+What is measured is in `accuracy`, `sessions` (real clock) and `pipeline` (simulated time, real rollbacks). Run it on a
+machine that does nothing else. Exit code 0, or 2 where nothing could be measured.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Recorded input to guess on: the circuit's scripts, its human-like drivers and the bot that wanders.
 
-Owns lists of actions, one per tick. Nothing here reads a clock; everything follows from seeds.
+Nothing here reads a clock; everything follows from seeds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run-ahead of a pipeline of stages in simulated time: what is gained while input holds, what a wrong guess costs.
 
-Owns the timetable of stages on a manual clock. Guesses, memory and rollbacks are real (`RunAhead` over a world); only
-the time a stage takes is stated instead of measured. Knows nothing of devices.
+Guesses, memory and rollbacks are real (`RunAhead` over a world); only the time a stage takes is stated instead of
+measured.
 
 Three ways to drive the same stages. `serial`: a tick enters once the one before is shown; every picture has the newest
 input. `queued`: a tick enters as soon as it can, with the input of that moment, so pictures already under way do not

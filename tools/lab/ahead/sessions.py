@@ -1,7 +1,7 @@
 """Real sessions on the real clock, block by block in turns: waiting, holding, looking; and with the commit beside.
 
-Owns the blocks and their numbers. Knows nothing of tables. A block of each kind follows the other on the same world and
-the same input, so that a slow minute of the machine falls on all of them.
+A block of each kind follows the other on the same world and the same input, so that a slow minute of the machine falls
+on all of them.
 """
 
 from __future__ import annotations

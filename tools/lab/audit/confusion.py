@@ -2,9 +2,8 @@
 
 python -m nextframe.tools.lab.audit.confusion --seeds 20 [--only NAME] [--json F.json]
 
-Owns the list of what must be found. Knows nothing of how it is measured. All runs are on a simulated clock: a tick
-costs `TICK_COST_NS`, so neither the machine nor its load decides anything. Exit 0 if nothing was taken for something
-else, 1 otherwise.
+All runs are on a simulated clock: a tick costs `TICK_COST_NS`, so neither the machine nor its load decides anything.
+Exit 0 if nothing was taken for something else, 1 otherwise.
 """
 
 from __future__ import annotations

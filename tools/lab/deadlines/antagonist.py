@@ -1,7 +1,5 @@
 """Other programs that want the same cores: real processes that burn one core each, for as long as a block runs.
 
-Owns starting them, proof that they burnt, and their certain end. Knows nothing of worlds or deadlines.
-
     with Antagonist(processes=2) as antagonist:
         ...
     print(antagonist.cpu_s)

@@ -1,9 +1,8 @@
 """`python -m nextframe.tools.lab.deadlines.bench`: are deadlines kept under load, and by how much? One table, one JSON
 line.
 
-Owns the command, the table and the exit code: 0 every goal is met, 1 one is missed, 2 one could not be judged (with
-`--quick`: none could). What is measured is in `shaped` and `contest`; what is asserted is in the tests, on a manual
-clock.
+Exit code 0: every goal is met; 1: one is missed; 2: one could not be judged (with `--quick`: none could). What is
+measured is in `shaped` and `contest`; what is asserted is in the tests, on a manual clock.
 
 Run it on a machine that does nothing else: whatever else runs is an antagonist too.
 """

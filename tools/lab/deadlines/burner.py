@@ -1,6 +1,6 @@
 """The antagonist's process: burns one core until its standard input ends. Run by path, by `antagonist`.
 
-Owns the burning. Knows nothing of who started it, and imports nothing of this project, so that it starts at once.
+Imports nothing of this project, so that it starts at once.
 
 The parent holds the other end of the input's pipe. However the parent ends, SIGKILL included, the system closes that
 end and the burner goes. A time limit is there for a parent that lives on and has forgotten it.

@@ -1,7 +1,7 @@
 """Adaptive against fixed top quality, on a real world, while other programs take the cores.
 
-Owns how the two are compared: one process, one script, the same seed, blocks in turn (A B A B ...), so that whatever
-else the machine does falls on both. Knows nothing of shaped loads or tables.
+One process, one script, the same seed, blocks in turn (A B A B ...), so that whatever else the machine does falls on
+both.
 
 The deadline, when none is given, is what the lowest rung can just keep under this antagonist: the p99 of its response
 in a block of its own before the contest, and a tenth more, but never more than the tick period. Below that no choice

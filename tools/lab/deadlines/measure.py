@@ -1,6 +1,6 @@
 """What every part of the deadline bench shares: a run of the loop kept tick by tick, and its numbers with a verdict.
 
-Owns the gates of shaped loads and the three answers: met, missed, not judged. Knows nothing of loads or tables.
+The answers are met, missed and not judged.
 """
 
 from __future__ import annotations

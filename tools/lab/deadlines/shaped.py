@@ -1,7 +1,5 @@
 """Shaped loads, overload and drift on the toy world with a cost of its own, on a real clock or a manual one.
 
-Owns the shapes the bench runs and the toy's base cost. Knows nothing of networks or tables.
-
 The base cost is that of a small neural world: 27 ms for a picture at 4 denoise steps, in a period of 50 ms. Under
 every shape the lowest rung still fits; a load under which nothing fits is what `overload` is about.
 """

@@ -1,7 +1,7 @@
 """An explorer for mazes seen from inside: it gets somewhere, looks round, stands still, and leaves walls alone.
 
-Owns the habits. Sees nothing but pictures, like any `--policy` of `nextframe train`: a random player spends most of its
-time with its nose on a wall, and a world that learned from that dreams of walls.
+Sees nothing but pictures, like any `--policy` of `nextframe train`: a random player spends most of its time close
+to a wall, and a world that learned from that generates walls.
 """
 
 from __future__ import annotations
@@ -67,4 +67,4 @@ class Wanderer:
 
 wander = Wanderer()
 wander_and_fire = Wanderer(fires=True)
-"""What `--policy tools.freedoom.explorer:wander` calls. One process plays one game at a time."""
+"""What `--policy nextframe.tools.lab.freedoom_pixels.explorer:wander` calls. One process plays one game at a time."""

@@ -67,7 +67,8 @@ class Bench:
         axes = info.actions.axes
         if axes not in (AXES, (*AXES, ATTACK)) or info.actions.buttons:
             raise NextframeError(
-                f"{folder}: expected a world with the axes {', '.join(AXES)}, as tools.freedoom.recipe makes it, "
+                f"{folder}: expected a world with the axes {', '.join(AXES)}, "
+                "as nextframe.tools.lab.freedoom_pixels.recipe makes it, "
                 f"got {', '.join((*axes, *info.actions.buttons))}"
             )
         shape = shape_of(info, found.spec.parameters, str(folder))
@@ -85,8 +86,8 @@ class Bench:
             latents = torch.stack([self.tokenizer.encode(row) for row in frames.unbind(1)], 1)
         actions = np.pad(script.actions, ((0, 0), (0, self.axes - script.actions.shape[1])))
         conditions = torch.from_numpy(actions).expand(self.rows, -1, -1)
-        dreamt = free_run(self.generator, HeldOut(frames, latents, conditions), script.context, STEPS)
-        return frames[:, script.context - 1 :], dreamt
+        generated = free_run(self.generator, HeldOut(frames, latents, conditions), script.context, STEPS)
+        return frames[:, script.context - 1 :], generated
 
 
 def measure(

@@ -1,6 +1,6 @@
 """What the recipe and its callers agree on: sizes by name, the exit code, when the data are there.
 
-Owns those. Needs nothing but the standard library, because a bare machine reads it before it knows what it lacks.
+Needs nothing but the standard library, because a bare machine reads it before it knows what it lacks.
 """
 
 from __future__ import annotations

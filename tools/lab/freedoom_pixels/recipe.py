@@ -4,8 +4,8 @@
     python -m nextframe.tools.lab.freedoom_pixels.recipe --out my_worlds/freedoom --size large --budget gpu-25m --part
     8m    (until whole)
 
-Owns the options; the work is `nextframe.tools.train`'s. Every call goes on where the last one stopped. Exit code 0: the
-world is whole; 3: the part is over, call again. Needs ViZDoom only until the data are made.
+The work is done by `nextframe.tools.train`. Every call goes on where the last one stopped. Exit code 0: the world is
+whole; 3: the part is over, call again. Needs ViZDoom only until the data are made.
 """
 
 from __future__ import annotations

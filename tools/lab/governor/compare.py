@@ -2,7 +2,7 @@
 
 python -m nextframe.tools.lab.governor.compare --markdown docs/governor.md --plot docs/governor.svg
 
-Exits with 0 when every gate is met, 1 when one is not. Owns the scores and the gates; knows no policy's rules.
+Exits with 0 when every gate is met, 1 when one is not.
 """
 
 from __future__ import annotations

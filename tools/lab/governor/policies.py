@@ -1,7 +1,7 @@
 """The ways to choose a quality that are compared, each behind the loop's `Governor` protocol.
 
-Owns the rivals: other engines' rules with their published constants, on our ladder, and an oracle that has read the
-trace. Each sees a tick's timings one tick late, as ours does.
+Other engines' rules with their published constants, on our ladder, and an oracle that has read the trace. Each sees a
+tick's timings one tick late, as ours does.
 """
 
 from __future__ import annotations

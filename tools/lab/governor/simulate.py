@@ -1,7 +1,6 @@
 """Plays a cost trace through the real loop on a clock that only costs move. Nothing is computed, nothing sleeps.
 
-Owns the stand-in world. The late policy, the release times and the records are those of `nextframe.runtime.loop`
-itself.
+The late policy, the release times and the records are those of `nextframe.runtime.loop` itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cost traces: what each tick of a session would cost at each quality, recorded or shaped from a seed.
 
-Owns the trace's JSON format and the shapes. Knows nothing of governors or clocks. Times are in ms, by tick.
+Times are in ms, by tick.
 
 A hiccup (a page fault, another process) strikes one part of a tick at random, each part as often as it is long. A
 step that is not taken does not suffer its hiccup: a shorter tick is struck more rarely, as on a real machine.

@@ -1,6 +1,6 @@
 """The queue: every step in a process of its own, with a share of the time, and one JSON document of all of them.
 
-Owns the order, the budgets and the document, which is written anew after each step. Nothing a step does stops the next.
+The document is written anew after each step. Nothing a step does stops the next.
 """
 
 from __future__ import annotations

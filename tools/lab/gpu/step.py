@@ -2,7 +2,7 @@
 
     python -m nextframe.tools.lab.gpu.step NAME --out FILE.json --seconds 120 --device cuda [--rehearse]
 
-Owns how a step is started and how it reports. A crash or a kill takes only the step, and only what it had not written.
+A crash or a kill takes only the step, and only what it had not written.
 """
 
 from __future__ import annotations

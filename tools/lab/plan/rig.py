@@ -1,6 +1,6 @@
 """A small pipeline of stage processes, run for real, to hold the planner against.
 
-Owns what the processes do and time. Knows nothing of the planner's model of them. Imports torch.
+Imports torch.
 
 The pipeline: every stage holds some layers, a matrix product and a residual each, as in an MLP; or it waits as long as
 given layers take on a device of its own, which is what a process with an accelerator does: then there may be more

@@ -1,8 +1,8 @@
 """`python -m nextframe.tools.lab.prompts.compare`: the vocabulary and the sentence encoder on 200 phrasings, as a
 table.
 
-Owns the counting and the table. The threshold is chosen on the 60 calibration phrasings (`--calibrate`), read with
-their own words taken out of the examples; the table is of the 140 others. Exit code 2 without the extra.
+The threshold is chosen on the 60 calibration phrasings (`--calibrate`), read with their own words taken out of the
+examples; the table is of the 140 others. Exit code 2 without the extra.
 """
 
 from __future__ import annotations

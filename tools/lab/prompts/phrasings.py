@@ -1,6 +1,6 @@
 """The 200 phrasings, and their split into calibration and held-out.
 
-Owns reading the file; `phrasings.yaml` says how it was written. Knows nothing of how text is read.
+`phrasings.yaml` says how it was written.
 """
 
 from __future__ import annotations

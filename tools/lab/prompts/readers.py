@@ -1,6 +1,6 @@
 """The ways of reading a prompt that are compared: vocabulary, listed examples, encoder, and controls for each.
 
-Owns the controls: what the examples do as a list without an encoder, what the encoder does with words it was given no
+The controls: what the examples do as a list without an encoder, what the encoder does with words it was given no
 example of, and what it does with vectors dealt to the wrong tokens.
 """
 

@@ -3,8 +3,8 @@
     python -m nextframe.tools.lab.soak.cases [--ticks 600 --seeds 8] [--json out/drift_cases.json] [--plot
     docs/long_sessions.svg]
 
-Each session is driven through what it dreams, with a new prompt now and then. Besides the monitor's own score, two
-measures that it knows nothing of: whether the car is on the road, and whether the picture's colours are those of real
+Each session is steered by what it generates, with a new prompt now and then. Besides the monitor's own score, two
+measures that it does not use: whether the car is on the road, and whether the picture's colours are those of real
 pictures in this weather and at this hour.
 """
 
@@ -161,7 +161,7 @@ class Rig:
 
 
 class Session:
-    """A dream, who drives it, and what it is judged by."""
+    """A free run, the driver that steers it, and the bands it is judged by."""
 
     def __init__(self, rig: Rig, case: Case, seed: int) -> None:
         self.rig, self.case, self.seed = rig, case, seed

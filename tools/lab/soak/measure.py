@@ -1,7 +1,6 @@
 """Runs a world for a long time and takes its vital signs once a minute of world time.
 
-Owns what is measured and how. Knows no gates (`nextframe.tools.lab.soak.gates`) and no pictures. Keeps one row a minute
-and nothing per tick beyond the minute under way, so that the soak itself does not grow.
+Keeps one row a minute and nothing per tick beyond the minute under way, so that the soak itself does not grow.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What playing with time costs: `python -m nextframe.tools.lab.timeline.cost [--world circuit] [--repeats 50]`.
 
-Owns the measurement: snapshot, restore, save to disk and load, going back frame by frame, and the reach of a budget.
-The goal: a restore, a load and a shown frame of the past take at most 5 tick periods. Exit codes: 0 met, 1 missed, 2
-bad input. The last line is one JSON document. The 95th percentile is what the goal is held against.
+Measured: snapshot, restore, save to disk and load, going back frame by frame, and the reach of a budget. The goal: a
+restore, a load and a shown frame of the past take at most 5 tick periods. Exit codes: 0 met, 1 missed, 2 bad input. The
+last line is one JSON document. The 95th percentile is what the goal is held against.
 """
 
 from __future__ import annotations

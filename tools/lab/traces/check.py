@@ -1,8 +1,8 @@
 """Checks a trace file against the Trace Event Format: `python -m nextframe.tools.lab.traces.check FILE ...`.
 
-Owns an independent reading of the format; shares no code with what writes traces. Exit codes: 0 every file holds to
-it, 1 one does not, 2 a file cannot be read. An array without its closing bracket is allowed, as the format allows it:
-such a file is read up to its last whole event, and arrows that had not arrived yet are no problem.
+An independent reading of the format; shares no code with what writes traces. Exit codes: 0 every file holds to it, 1
+one does not, 2 a file cannot be read. An array without its closing bracket is allowed, as the format allows it: such a
+file is read up to its last whole event, and arrows that had not arrived yet are no problem.
 
 Beyond the format's own rules it asks for what makes a trace readable: named tracks, slices of a track in order of
 time and nested or apart but never half over each other, arrows that begin, end and hit a slice.

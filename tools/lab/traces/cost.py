@@ -1,9 +1,9 @@
 """What tracing costs a tick: `python -m nextframe.tools.lab.traces.cost [--world circuit] [--ticks 100] [--pairs 10]`.
 
-Owns the comparison. One session on the real clock runs blocks of ticks by turns with and without a trace, so that a
-machine that warms up, slows down or is busy treats both alike; pairs of blocks swap their order by turns. A tick's
-time is from poll to the end of observing it. The goal: at most 1 % of the p50. Exit codes: 0 met, 1 missed, 2 bad
-input. The last line is one JSON document.
+One session on the real clock runs blocks of ticks by turns with and without a trace, so that a machine that warms up,
+slows down or is busy treats both alike; pairs of blocks swap their order by turns. A tick's time is from poll to the
+end of observing it. The goal: at most 1 % of the p50. Exit codes: 0 met, 1 missed, 2 bad input. The last line is one
+JSON document.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What each improvement of training speed is worth on this machine: `python -m nextframe.tools.lab.train.speed_table`.
 
-Owns the list of improvements and the measurement: the recipe as `nextframe train` runs it, and the recipe with one
-thing undone, each in a process of its own, asked in turn, round after round. A neighbour that takes the machine for a
-while takes it from all of them, so a ratio within a round stands. The data are noise: speed does not depend on them.
-The machine's matrix rate is measured in every round in the precision that training uses; the fastest counts.
+The recipe as `nextframe train` runs it, and the recipe with one thing undone, each in a process of its own, asked in
+turn, round after round. A neighbour that takes the machine for a while takes it from all of them, so a ratio within a
+round stands. The data are noise: speed does not depend on them. The machine's matrix rate is measured in every round in
+the precision that training uses; the fastest counts.
 """
 
 from __future__ import annotations

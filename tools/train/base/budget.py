@@ -1,6 +1,6 @@
 """From a budget such as `30m` or `gpu-25m` to a plan: how many frames, how large a network, how long each part takes.
 
-Owns the defaults and their reasons. A CPU is bound by tokens, so it gets few large ones; a GPU gets small patches.
+A CPU is bound by tokens, so it gets few large ones; a GPU gets small patches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What all parts of one run share: names, folders, the plan. Owns nothing but that; needs no torch."""
+"""What all parts of one run share: names, folders, the plan. Needs no torch."""
 
 from __future__ import annotations
 

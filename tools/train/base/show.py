@@ -1,6 +1,6 @@
 """What a training run shows while it runs: a bar per part with the time left and the loss, or lines in a log.
 
-Owns the terminal. Where stderr is no terminal a line is printed every so often instead. Film strips: real over made.
+Where stderr is no terminal a line is printed every so often instead. Film strips: real over made.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def film_strip(path: Path, real: NDArray[np.uint8], made: NDArray[np.uint8], *, 
     """`real`, `made`: `(clips, ticks, height, width, 3)`. Per clip a row of real frames over a row of made ones."""
     ticks = np.linspace(0, real.shape[1] - 1, min(most, real.shape[1])).astype(int)
     rows = []
-    for true, dream in zip(real, made, strict=True):
-        rows += [_row(true[ticks]), _row(dream[ticks]), np.full((3 * GAP_PX, 1, 3), 255, np.uint8)]
+    for true, free in zip(real, made, strict=True):
+        rows += [_row(true[ticks]), _row(free[ticks]), np.full((3 * GAP_PX, 1, 3), 255, np.uint8)]
     width = max(row.shape[1] for row in rows)
     padded = [row if row.shape[1] == width else row.repeat(width, 1) for row in rows[:-1]]
     sheet = np.concatenate(padded)

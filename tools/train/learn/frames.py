@@ -1,7 +1,7 @@
 """Train the frame tokenizer: the PCA in closed form, then the refiner on top of it for as long as its share lasts.
 
 The loss is 4 squared errors and a fifth of the absolute error of image gradients (no network judges, so no weights of
-others are needed). Latents get a little noise, so that a dream's errors decode gracefully.
+others are needed). Latents get a little noise, so that the errors of a free run decode gracefully.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Train the dynamics on latents: two streams, all noise levels, histories corrupted by noise and by its own guesses.
 
-Owns objective and loop. Resumable: what a batch holds depends on its number, and on the network where part of it are
-the network's own runs (`nextframe.tools.train.learn.own_runs`). The recipe is that of
-`nextframe.worlds.circuit.recipe.dynamics`, for latents without objects: squared errors, counted more where the picture
-changed.
+Resumable: what a batch holds depends on its number, and on the network where part of it are the network's own runs
+(`nextframe.tools.train.learn.own_runs`). The recipe is that of `nextframe.worlds.circuit.recipe.dynamics`, for latents
+without objects: squared errors, counted more where the picture changed.
 """
 
 from __future__ import annotations

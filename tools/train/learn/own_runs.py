@@ -1,10 +1,10 @@
 """Free runs that the network in training made itself, with the true frame beside each of its own.
 
-Owns these runs: how they are made and how lessons are cut from them. A network that only ever remembers true frames
-has never seen what its own mistakes look like, and a free run is made of them. So now and then its moving average is
-let go from true starts, under the true actions, by the generator that plays; its frames become the remembered ones,
-and what has to be said is still the true next frame (scheduled sampling, Bengio et al. 2015, over whole runs; the
-answers are those of DAgger, Ross et al. 2011, as long as the run has not left the recorded one).
+A network that only ever remembers true frames has never seen what its own mistakes look like, and a free run is made of
+them. So now and then its moving average is let go from true starts, under the true actions, by the generator that
+plays; its frames become the remembered ones, and what has to be said is still the true next frame (scheduled sampling,
+Bengio et al. 2015, over whole runs; the answers are those of DAgger, Ross et al. 2011, as long as the run has not left
+the recorded one).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LEFT_SHARE = 0.1
 
 @dataclass(frozen=True)
 class OwnRuns:
-    """`histories`, `targets`: `(runs, ticks, latent_dim)`, what was dreamt and what was true at the same moments.
+    """`histories`, `targets`: `(runs, ticks, latent_dim)`, what was generated and what was true at the same moments.
 
     `conditions`: `(runs, ticks, condition_dim)`.
     """

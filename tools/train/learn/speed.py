@@ -1,7 +1,7 @@
 """How fast training is: frames seen a second, and the share of what a matrix product reaches on this machine.
 
-Owns the counting of operations and the yardstick: a large matrix product on the device and in the precision that
-training uses, measured as in `nextframe.runtime.observe.roofline`. Knows nothing of networks or data.
+The yardstick is a large matrix product on the device and in the precision that training uses, measured as in
+`nextframe.runtime.observe.roofline`.
 """
 
 from __future__ import annotations

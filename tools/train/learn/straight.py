@@ -1,7 +1,6 @@
 """Fits the straight-line prediction, decides what the network starts from, and whether actions do anything at all.
 
-Owns the closed-form part of learning motion: `nextframe.model.dynamics.grid_linear` on latents, its strength chosen on
-held-out frames.
+The closed form is `nextframe.model.dynamics.grid_linear` on latents, its strength chosen on held-out frames.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One session of the large network: noise in, frames out, what is remembered in between.
 
-Owns the ring of keys and values, the order of a tick, and the three ways to remember a frame:
+Three ways to remember a frame:
 
 `pass`        once the frame is finished, one more pass of the clean latent writes its keys and values.
 `merged`      that pass is made together with the first denoise step of the next frame: the same numbers from the same

@@ -5,7 +5,7 @@ width 1536, 12 heads, an MLP of 8960, latents of 16 channels in 2x2 patches, que
 width, rotary positions in time, height and width, cross-attention to a prompt, adaLN. What stays the same over a
 session (keys and values of the prompt) or over a tick (the adaLN numbers of every noise level) is computed once.
 
-Owns the network alone: which frames are remembered, and when, is `large_generator`'s.
+Which frames are remembered, and when, is decided in `generator`.
 """
 
 from __future__ import annotations
