@@ -24,7 +24,7 @@ _AXIS_STREAM, _BUTTON_STREAM, _PROMPT_STREAM = 0, 1, 2
 
 
 class IdleController:
-    """Touches nothing."""
+    """The action with no input, on every tick."""
 
     def __init__(self) -> None:
         self.last_input_ns: int | None = None

@@ -167,7 +167,7 @@ class AdaptiveGovernor:
     # --- the rules ------------------------------------------------------------------------------------------------
 
     def _go_down(self, record: TickRecord, sample: CostSample) -> bool:
-        """Whether a rule asks for a lower rung; the first that does is obeyed."""
+        """Whether a rule asks for a lower rung; the first that does decides."""
         steps = self._ladder[self._rung]
         if self._rung == 0:
             return False

@@ -96,10 +96,10 @@ def _at_least_0(value: Any) -> bool:
     return 0 <= value < 1 << 62
 
 
-def _take(plain: Mapping[str, object], name: str, kind: type[KindT], sane: Any = lambda value: True) -> KindT:
+def _take(plain: Mapping[str, object], name: str, kind: type[KindT], valid: Any = lambda value: True) -> KindT:
     value = plain.get(name)
-    if type(value) is not kind or not sane(value):
-        raise ConfigError(f"saved governor: {name}: expected a sane {kind.__name__}, got {value!r:.60}; save it again")
+    if type(value) is not kind or not valid(value):
+        raise ConfigError(f"saved governor: {name}: expected a valid {kind.__name__}, got {value!r:.60}; save it again")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What the loop measured in one tick, told to governors and observers."""
+"""What the loop measured in one tick, for governors and observers."""
 
 from __future__ import annotations
 

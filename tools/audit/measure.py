@@ -21,7 +21,7 @@ def quiet(message: str) -> None:
 def examine(
     target_factory: TargetFactory, options: AuditOptions | None = None, say: Callable[[str], None] = quiet
 ) -> Evidence:
-    """All of the audit on one target, which is closed in the end. `say` hears what is being done.
+    """All of the audit on one target, which is closed in the end. `say` is called with each step.
 
     Raises `TargetError` for a target that cannot be asked; everything else that goes unanswered is in the evidence.
     """

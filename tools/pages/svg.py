@@ -77,7 +77,7 @@ def stairs_path(edges_px: Sequence[float], tops_px: Sequence[float]) -> str:
 
 
 class Drawing:
-    """Collects elements. `title` and `description` are for readers who hear the picture."""
+    """Collects elements. `title` and `description` are for screen readers."""
 
     def __init__(self, width_px: float, height_px: float, title: str, description: str) -> None:
         self.width_px, self.height_px = width_px, height_px

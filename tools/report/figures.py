@@ -212,7 +212,7 @@ def _load(plot: TimePlot, load_ms: list[float]) -> None:
 
 
 def stages_of(names: Sequence[str]) -> list[str]:
-    """In the order they run; stages this page has never heard of come last."""
+    """In the order they run; stages this page does not know come last."""
     known = [stage for stage in STAGE_ORDER if stage in names]
     return known + [stage for stage in names if stage not in STAGE_ORDER]
 

@@ -189,7 +189,7 @@ def prepare(device: str, threads: int | None) -> None:
 
 
 def with_malloc_settings(device: str) -> None:
-    """Start the same command again with glibc told to keep its memory: training is up to a sixth faster on a CPU.
+    """Start the same command again with glibc set to keep its memory: training is up to a sixth faster on a CPU.
 
     Only where this process is the command itself, on Linux, and they are not set yet.
     """

@@ -34,7 +34,7 @@ ANSWER_TICKS = 24
 
 
 def learn_world(run: Run, source: Source, train: Clips, held: Clips, story: dict[str, Any]) -> list[str]:
-    """Returns what to tell: a line each."""
+    """The summary of the run, one line each."""
     plan, device, work = run.plan, run.device, run.work
     tokenizer = learn_tokenizer(train, plan, work, device, part=run.part).to(device)
     plan = replace(plan, dynamics_s=plan.dynamics_s + spared_s(plan, work))

@@ -21,7 +21,7 @@ from ....runtime.core import NextframeError
 
 BURNER = Path(__file__).with_name("burner.py")
 LIMIT_S = 3600.0
-"""A burner ends by itself after this long, should its parent live on and forget it."""
+"""A burner ends by itself after this long, should its parent go on without ending it."""
 STOP_TIMEOUT_S = 5.0
 
 

@@ -3,7 +3,7 @@
 Imports nothing of this project, so that it starts at once.
 
 The parent holds the other end of the input's pipe. However the parent ends, SIGKILL included, the system closes that
-end and the burner goes. A time limit is there for a parent that lives on and has forgotten it.
+end and the burner goes. A time limit is there for a parent that goes on without ending it.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def psnr_db(a: Tensor, b: Tensor) -> float:
 
 
 def info() -> Any:
-    """What a `NeuralWorld` must be told; not from the world's file, whose checks need more packages than this queue."""
+    """What a `NeuralWorld` is given; not from the world's file, whose checks need more packages than this queue."""
     from fractions import Fraction
 
     from ....runtime.core import ActionSpace, WorldInfo

@@ -1,4 +1,4 @@
-"""Does the planner tell the truth? Measured runs of stage processes beside what the simulation says of them.
+"""How accurate is the planner? Measured runs of stage processes beside what the simulation says of them.
 
     python -m nextframe.tools.lab.plan.validate FILE [FILE ...]      runs measured elsewhere, such as by
     tools.stages.bench python -m nextframe.tools.lab.plan.validate --measure OUT.json   measures small pipelines of gloo

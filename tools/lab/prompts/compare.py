@@ -53,7 +53,7 @@ class Score:
 
     @property
     def cost(self) -> int:
-        """A miss is told and costs the player another try; a wrong word changes the world, and counts for two."""
+        """A miss is reported and costs the player another try; a wrong word changes the world, and counts for two."""
         return self.missed + 2 * (self.wrong + self.invented)
 
 

@@ -38,7 +38,7 @@ def vocabulary_reader(groups: Groups, synonyms: Synonyms) -> Reader:
 
 
 def negation_reader(groups: Groups, synonyms: Synonyms) -> Reader:
-    """The vocabulary, negations heard."""
+    """The vocabulary, with negations read."""
     return lambda text: read_prompt(text, groups, synonyms).chosen
 
 
@@ -49,7 +49,7 @@ def shipped_reader(groups: Groups, synonyms: Synonyms, folder: Path) -> Reader:
 
 
 def encoder_reader(groups: Groups, synonyms: Synonyms, vectors: Vectors, threshold: float = THRESHOLD) -> Reader:
-    """Vocabulary and encoder, the examples heard by the encoder only."""
+    """Vocabulary and encoder, the examples read by the encoder only."""
     encoder = PhraseReader(vectors, examples_for(groups, synonyms), ASIDES)
     return lambda text: read_prompt(text, groups, synonyms, [_guess(encoder, groups, threshold)]).chosen
 

@@ -56,7 +56,7 @@ class MultiSession:
 
     @property
     def how(self) -> str:
-        """In words."""
+        """How the sessions share the model, for the summary line."""
         if isinstance(self.batch, SessionBatch):
             return "in one batch"
         return f"over {self.batch.layout}"
