@@ -20,7 +20,6 @@ from ...runtime.session.startup import OpenWorld, StartUp, check_folder, open_wo
 from .profile import Cost, Link, PlanError, Profile, Sizes, StageCosts
 
 if TYPE_CHECKING:
-    from ...model.generator.protocol import Inputs
     from ...model.generator.ticks import RollingGenerator
 
 ROWS = (1, 2, 4, 8)
@@ -91,6 +90,8 @@ def _generator(opened: OpenWorld, rows: int) -> RollingGenerator:
 def _tick(generator: RollingGenerator) -> dict[str, list[float]]:
     """One tick at the highest rung; ms by part, one number for each denoise step."""
     import torch
+
+    from ...model.generator.protocol import Inputs
 
     dynamics, steps = generator.dynamics, generator.config.ladder[-1]
     condition = generator.condition(Inputs((0.0,) * generator.config.condition_dim))
