@@ -19,19 +19,11 @@ class Recording(Protocol):
 
 
 class ReplayController:
-    """Yields the recorded actions by tick, and idles past their end.
-
-    `steps`: denoise steps by tick. `checksums`: tick -> checksum, for the ticks that have one.
-    """
+    """Yields the recorded actions by tick, and idles past their end."""
 
     def __init__(self, replay: Recording) -> None:
         self._actions = tuple(tick.action for tick in replay.ticks)
-        self.steps = tuple(tick.steps_applied for tick in replay.ticks)
-        self.checksums = {n: tick.checksum for n, tick in enumerate(replay.ticks) if tick.checksum is not None}
         self.last_input_ns: int | None = None
-
-    def __len__(self) -> int:
-        return len(self._actions)
 
     def poll(self, tick: int) -> Action:
         return self._actions[tick] if 0 <= tick < len(self._actions) else Action()

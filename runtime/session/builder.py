@@ -9,7 +9,6 @@ from ..core import Controller, Display, World
 from ..loop import Governor, Interlude, Loop, Observer, Recorder
 from ..tick.record import TickRecord
 from .instruments import Instruments
-from .parts.load import LoadPart
 from .parts.part import SessionPart, Setting
 from .startup import OpenWorld, StartUp
 
@@ -88,7 +87,7 @@ class Session:
     ) -> dict[str, Any]:
         """The instruments' report with what each part adds. `load`: the load as it was asked for."""
         assert self._instruments is not None, "a session that is reported has instruments"
-        costs = [part.load_ms for part in self._parts if isinstance(part, LoadPart)]
+        costs = [part.load_ms for part in self._parts if part.load_ms is not None]
         report = self._instruments.report(
             opened,
             startup,

@@ -230,15 +230,6 @@ def patience(message: str) -> Iterator[None]:
         yield
 
 
-def rung_of(steps: int, info: WorldInfo) -> int:
-    """`--steps` checked against the ladder the weights were trained for."""
-    if steps not in info.ladder:
-        raise ConfigError(
-            f"--steps: {info.name} was trained for {', '.join(map(str, info.ladder))} denoise steps, got {steps}"
-        )
-    return steps
-
-
 def checked_prompt(text: str, found: WorldFolder) -> str:
     """`--prompt` that this world understands, as it is to be said to the world and recorded."""
     from ...worlds.prompts.sentences import SentenceReader

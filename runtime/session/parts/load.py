@@ -11,7 +11,7 @@ from .part import SessionPart
 
 
 class LoadPart(SessionPart):
-    """`stepwise`: ticks may be begun ahead, so each piece of a tick pays its own. `load_ms`: put into each tick so far.
+    """`stepwise`: ticks may be begun ahead, so each piece of a tick pays its own.
 
     Comes before the part for ticks begun ahead, so that work done ahead pays too.
     """
@@ -19,7 +19,7 @@ class LoadPart(SessionPart):
     def __init__(self, shape: LoadShape, clock: Clock, *, stepwise: bool = False) -> None:
         self._shape, self._clock, self._stepwise = shape, clock, stepwise
         self._loaded: LoadedWorld | None = None
-        self.load_ms: list[float] = []
+        self.load_ms = self._load_ms = list[float]()
         self.observer = self
 
     def wrap(self, world: World) -> World:
@@ -28,4 +28,4 @@ class LoadPart(SessionPart):
 
     def observe(self, record: TickRecord) -> None:
         assert self._loaded is not None, "a part wraps its world before it observes"
-        self.load_ms.append(self._loaded.load_ms)
+        self._load_ms.append(self._loaded.load_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -45,12 +46,14 @@ class SessionPart:
 
     A part is chosen from options before anything loads (see `chosen`), made once the world is there, wraps the world
     the loop runs, and may watch ticks, change the world after a commit and use the time the loop would only wait. The
-    three fields are read after `wrap`. A part's line of the summary is a function `summary` of its module.
+    first three fields are read after `wrap`. `load_ms`: put into each tick so far, None for a part that puts in none. A
+    part's line of the summary is a function `summary` of its module.
     """
 
     observer: Observer | None = None
     aftercare: Aftercare | None = None
     ahead: Ahead | None = None
+    load_ms: Sequence[float] | None = None
 
     def wrap(self, world: World) -> World:
         """The world that the next part sees, and at last the loop."""

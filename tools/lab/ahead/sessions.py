@@ -14,14 +14,17 @@ from itertools import pairwise
 import numpy as np
 
 from ....runtime.ahead.counts import GuessCounts
-from ....runtime.ahead.world import AheadWorld
 from ....runtime.core import Action, Clock, World
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import AdaptiveGovernor, FixedGovernor
 from ....runtime.governor.cost import CostModel, sample_of
-from ....runtime.loop import Governor, Loop, period_ns
+from ....runtime.loop import Governor, period_ns
+from ....runtime.session.builder import Session
+from ....runtime.session.parts.ahead import AheadPart
+from ....runtime.session.parts.part import SessionPart, Setting
 from ....runtime.tick.record import TickRecord
 from ....worlds.neural.world import NeuralWorld
+from ..kept import Kept
 from .inputs import TimedPlayer
 
 SKIPPED_TICKS = 20
@@ -64,14 +67,6 @@ class SessionRow:
     wasted_ms: float
 
 
-class Kept:
-    def __init__(self) -> None:
-        self.records: list[TickRecord] = []
-
-    def observe(self, record: TickRecord) -> None:
-        self.records.append(record)
-
-
 def block(
     world: World,
     clock: Clock,
@@ -87,21 +82,16 @@ def block(
     period = period_ns(info.tick_hz)
     player = TimedPlayer(actions, clock, int(period) if timed else 0)
     top = info.ladder[-1]
-    ahead: AheadWorld | None = None
+    parts: list[SessionPart] = []
     if kind != "waits":
         ceiling: Callable[[], int] | None = None if governor is not None else (lambda: top)
-        ahead = AheadWorld(world, clock, ceiling=ceiling, peek=player if kind == "looks" else None)
+        parts.append(AheadPart(clock, ceiling=ceiling, peek=player if kind == "looks" else None))
     world.reset(0)
-    loop = Loop(
-        ahead or world,
+    loop = Session(world, Setting(clock, period, deadline_ns), parts=parts).loop(
         player,
         NullDisplay(clock),
         governor or AdaptiveGovernor(info.ladder, clock, tick_deadline_ns=deadline_ns, tick_period_ns=int(period)),
-        clock,
-        tick_period_ns=period,
-        deadline_ns=deadline_ns,
-        observer=kept,
-        ahead=ahead,
+        observers=(kept,),
     )
     loop.run(SKIPPED_TICKS)
     began_ns = time.process_time_ns()

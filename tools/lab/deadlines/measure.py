@@ -22,6 +22,7 @@ from ....runtime.observe import metrics
 from ....runtime.tick.heap import settled_heap
 from ....runtime.tick.probe import HostProbe
 from ....runtime.tick.record import TickRecord
+from ..kept import Kept
 
 MAX_MISS_RATE = 0.005
 MAX_MISS_RUN = 2
@@ -54,16 +55,6 @@ class Row:
     goal: str = ""
     verdict: Verdict = "not judged"
     more: dict[str, float | str | None] = field(default_factory=dict)
-
-
-class Kept:
-    """An observer that keeps every record."""
-
-    def __init__(self) -> None:
-        self.records: list[TickRecord] = []
-
-    def observe(self, record: TickRecord) -> None:
-        self.records.append(record)
 
 
 def play(

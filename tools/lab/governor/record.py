@@ -22,9 +22,11 @@ from ....runtime.core import MonotonicClock, NextframeError
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
 from ....runtime.governor.cost import sample_of
-from ....runtime.loop import Loop, period_ns
+from ....runtime.session.builder import Session
+from ....runtime.session.parts.part import Setting
 from ....runtime.session.startup import StartUp, check_folder, open_world
 from ....runtime.tick.record import TickRecord
+from ..kept import Kept
 from .traces import CostTrace, save_trace
 
 BURN = "while True: pass"
@@ -40,14 +42,6 @@ def antagonists(count: int) -> Iterator[None]:
         for burner in burners:
             burner.kill()
             burner.wait()
-
-
-class _Records:
-    def __init__(self) -> None:
-        self.records: list[TickRecord] = []
-
-    def observe(self, record: TickRecord) -> None:
-        self.records.append(record)
 
 
 def trace_of(records: Sequence[TickRecord], *, world: str, machine: str, ladder: tuple[int, ...]) -> CostTrace:
@@ -71,21 +65,16 @@ def trace_of(records: Sequence[TickRecord], *, world: str, machine: str, ladder:
 
 def record_trace(name: str, *, ticks: int, warmup_ticks: int, bot: str, busy_processes: int) -> CostTrace:
     """Play the world headless at top quality, a bot at the controls."""
-    found, clock, seen = check_folder(name), MonotonicClock(), _Records()
+    found, clock, seen = check_folder(name), MonotonicClock(), Kept()
     opened = open_world(found, StartUp(), clock=clock)
     info = opened.world.info
-    period = period_ns(info.tick_hz)
     controller = make_bot(bot, info.actions)
     try:
-        loop = Loop(
-            opened.world,
+        loop = Session(opened.world, Setting.at(info.tick_hz, clock)).loop(
             controller,
             NullDisplay(clock),
             FixedGovernor(info.ladder[-1]),
-            clock,
-            tick_period_ns=period,
-            deadline_ns=int(period),
-            observer=seen,
+            observers=(seen,),
             checksum_every=0,
         )
         with antagonists(busy_processes):

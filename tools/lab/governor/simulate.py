@@ -11,10 +11,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ....runtime.core import IDLE, Action, ActionSpace, Frame, ManualClock, Snapshot, StatePart, TickPlan, TickResult
+from ....controllers.bots import IdleController
+from ....runtime.core import Action, ActionSpace, Frame, ManualClock, Snapshot, StatePart, TickPlan, TickResult
 from ....runtime.core import WorldInfo as Info
-from ....runtime.loop import Governor, Loop
+from ....runtime.display.null import NullDisplay
+from ....runtime.loop import Governor
+from ....runtime.session.builder import Session
+from ....runtime.session.parts.part import Setting
 from ....runtime.tick.record import TickRecord
+from ..kept import Kept
 from .traces import CostTrace
 
 MakeGovernor: TypeAlias = Callable[[CostTrace, ManualClock], Governor]
@@ -77,48 +82,15 @@ class TraceWorld:
         pass
 
 
-class _Idle:
-    last_input_ns = None
-
-    def poll(self, tick: int) -> Action:
-        return IDLE
-
-    def close(self) -> None:
-        pass
-
-
-class _Screen:
-    def __init__(self, clock: ManualClock) -> None:
-        self._clock = clock
-
-    def present(self, frame: Frame) -> int:
-        return self._clock.now_ns()
-
-    def close(self) -> None:
-        pass
-
-
-class _Records:
-    def __init__(self) -> None:
-        self.records: list[TickRecord] = []
-
-    def observe(self, record: TickRecord) -> None:
-        self.records.append(record)
-
-
 def simulate(trace: CostTrace, make_governor: MakeGovernor) -> list[TickRecord]:
     """The record of every tick of the trace under this governor."""
-    clock, seen = ManualClock(), _Records()
+    clock, seen = ManualClock(), Kept()
     deadline_ns = to_ns(trace.deadline_ms)
-    loop = Loop(
-        TraceWorld(trace, clock),
-        _Idle(),
-        _Screen(clock),
+    loop = Session(TraceWorld(trace, clock), Setting(clock, Fraction(deadline_ns), deadline_ns)).loop(
+        IdleController(),
+        NullDisplay(clock),
         make_governor(trace, clock),
-        clock,
-        tick_period_ns=deadline_ns,
-        deadline_ns=deadline_ns,
-        observer=seen,
+        observers=(seen,),
         checksum_every=0,
     )
     loop.run(trace.ticks)

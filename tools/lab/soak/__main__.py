@@ -19,7 +19,8 @@ from typing import Any
 from ....controllers.bots import make_bot
 from ....model.base.checkpoint import CheckpointError
 from ....runtime.core import Clock, FixedClock, MonotonicClock, NextframeError
-from ....runtime.session.startup import StartUp, check_folder, open_world, patience, rung_of
+from ....runtime.session.choices import quality_choice
+from ....runtime.session.startup import StartUp, check_folder, open_world, patience
 from ....runtime.session.terminal import OnEveryTick, progress_bar
 from .gates import MB, Gate, exit_code, gates_of
 from .measure import BANK, Minute, soak
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     with patience(f"loading {found.name}"):
         opened = open_world(found, StartUp(), clock=clock, seed=options.seed)
     info = opened.info
-    steps = rung_of(options.steps or info.ladder[-1], info)
+    (steps,) = quality_choice(None, options.steps or info.ladder[-1], info.ladder).levels
     seconds = options.ticks * (float(1 / info.tick_hz) if options.real else LIKELY_TICK_S)
     try:
         with progress_bar(f"soaking {info.name}", options.ticks, seconds) as advance:

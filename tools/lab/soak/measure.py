@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,9 @@ from ....runtime.core import Action, Clock, Controller, TickPlan, TickResult, Wo
 from ....runtime.core import Frame as Picture
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
-from ....runtime.loop import Loop, Observer, period_ns
+from ....runtime.loop import Observer
+from ....runtime.session.builder import Session
+from ....runtime.session.parts.part import Setting
 from ....runtime.tick.forwarding import ForwardingWorld
 from ....runtime.tick.record import TickRecord
 from ....worlds.evaluation.measures import edge_energy
@@ -195,35 +196,22 @@ def soak(
     rss: Callable[[], int | None] | None = None,
 ) -> list[Minute]:
     """The vital signs of `ticks` ticks through the loop itself, at one quality. The caller closes the world."""
-    tick_period_ns = period_ns(world.info.tick_hz)
+    setting = Setting.at(world.info.tick_hz, clock)
     timed = TimedWorld(world)
     signs = VitalSigns(
         timed,
-        tick_period_ns,
+        setting.tick_period_ns,
         minute_ticks=minute_ticks or round(60 * world.info.tick_hz),
         real=real,
         latents=latent_signs(world, folder),
         rss=rss,
     )
-    loop = Loop(
-        timed,
+    loop = Session(timed, setting).loop(
         controller,
         NullDisplay(clock),
         FixedGovernor(steps),
-        clock,
-        tick_period_ns=tick_period_ns,
-        deadline_ns=int(tick_period_ns),
-        observer=_Both(signs, more) if more is not None else signs,
+        observers=(signs,) if more is None else (signs, more),
         checksum_every=0,
     )
     loop.run(ticks)
     return signs.minutes
-
-
-class _Both:
-    def __init__(self, *observers: Any) -> None:
-        self._observers = observers
-
-    def observe(self, record: TickRecord) -> None:
-        for observer in self._observers:
-            observer.observe(record)

@@ -24,8 +24,10 @@ from ....controllers.bots import make_bot
 from ....runtime.core import Clock, MonotonicClock, NextframeError
 from ....runtime.display.null import NullDisplay
 from ....runtime.governor.adaptive import FixedGovernor
-from ....runtime.loop import Loop, NullObserver, Observer, period_ns
+from ....runtime.loop import Loop, NullObserver, Observer
 from ....runtime.observe.trace import FLUSH_S, TraceRing, TraceWriter
+from ....runtime.session.builder import Session
+from ....runtime.session.parts.part import Setting
 from ....runtime.session.startup import StartUp, check_folder, open_world
 from ....runtime.tick.record import TickRecord
 
@@ -85,17 +87,14 @@ def measure(world_name: str, ticks: int, pairs: int, hz: float | None) -> dict[s
     clock = MonotonicClock()
     opened = open_world(check_folder(world_name), StartUp(), clock=clock)
     info = opened.info
-    tick_period_ns = Fraction(period_ns(info.tick_hz) if hz is None else 1e9 / hz)
+    setting = Setting.at(info.tick_hz if hz is None else Fraction(hz), clock)
+    tick_period_ns = setting.tick_period_ns
     stopwatch = Stopwatch(clock)
-    loop = Loop(
-        opened.world,
+    loop = Session(opened.world, setting).loop(
         make_bot("wander", info.actions),
         NullDisplay(clock),
         FixedGovernor(info.ladder[-1]),  # the same work in every tick
-        clock,
-        tick_period_ns=tick_period_ns,
-        deadline_ns=int(tick_period_ns),
-        observer=stopwatch,
+        observers=(stopwatch,),
     )
     with tempfile.TemporaryDirectory() as folder:
         writer = TraceWriter(Path(folder) / "cost.trace.json", int(tick_period_ns), info.name, controls=loop.controls)
