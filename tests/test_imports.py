@@ -86,7 +86,7 @@ ROOMS = {
         ),
         Room("worlds.circuit.teacher", 2, CONTRACTS),
         Room("worlds.drive.teacher", 2, CONTRACTS),
-        Room("worlds.freedoom.teacher", 2, (*CONTRACTS, "gymnasium", "vizdoom")),
+        Room("worlds.freedoom.teacher", 2, (*CONTRACTS, "vizdoom")),
         Room("worlds.racer.teacher", 2, (*CONTRACTS, "gymnasium")),
         Room("worlds.circuit", 3, (*CONTRACTS, "model")),
         Room("worlds.drive", 3, (*CONTRACTS, "model")),

@@ -10,7 +10,7 @@ from nextframe.runtime.core import Action, ActionSpace, Frame, ManualClock
 from nextframe.tools.audit.questions.options import AuditOptions
 from nextframe.tools.audit.targets.contract import Shown, Target
 from nextframe.tools.audit.targets.player import Player
-from nextframe.tools.audit.targets.references import InteractiveTarget, Maker
+from nextframe.tools.lab.audit.references import InteractiveTarget, Maker
 from nextframe.worlds.toy.world import ToyWorld
 
 MS = 1_000_000

@@ -14,7 +14,7 @@ from nextframe.tools.audit import command as audit
 from nextframe.tools.audit.command import AuditCommand, as_target, run_audit, subject_of
 from nextframe.tools.audit.questions.evidence import Evidence, Percentiles
 from nextframe.tools.audit.targets.local import EnvTarget, WorldTarget
-from nextframe.tools.audit.targets.traps import FaceTarget
+from nextframe.tools.lab.audit.traps import FaceTarget
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.audit_evidence import live_evidence, silent_evidence
 

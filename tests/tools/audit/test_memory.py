@@ -14,8 +14,8 @@ from nextframe.tools.audit.questions.next_frame import NextFrameResult, next_fra
 from nextframe.tools.audit.questions.options import AuditOptions
 from nextframe.tools.audit.targets.contract import Shown, Target
 from nextframe.tools.audit.targets.local import WorldTarget
-from nextframe.tools.audit.targets.references import InteractiveTarget, StreamingTarget
-from nextframe.tools.audit.targets.traps import ForgettingTarget
+from nextframe.tools.lab.audit.references import InteractiveTarget, StreamingTarget
+from nextframe.tools.lab.audit.traps import ForgettingTarget
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.audit_doubles import Deaf, Lamp, NoisyLive, Still, Tape, maker, options, player
 from tests.support.worlds.small import SMALL_WINDOW_TICKS, small_neural

@@ -20,8 +20,8 @@ from nextframe.tools.audit.questions.statistics import largest_difference, rando
 from nextframe.tools.audit.targets.contract import Target
 from nextframe.tools.audit.targets.controls import controls_of, preroll
 from nextframe.tools.audit.targets.local import WorldTarget
-from nextframe.tools.audit.targets.references import BatchTarget, InteractiveTarget, StreamingTarget
-from nextframe.tools.audit.targets.traps import DelayedTarget, DuplicatingTarget, HudTarget, PausingTarget
+from nextframe.tools.lab.audit.references import BatchTarget, InteractiveTarget, StreamingTarget
+from nextframe.tools.lab.audit.traps import DelayedTarget, DuplicatingTarget, HudTarget, PausingTarget
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.audit_doubles import (
     Deaf,

@@ -17,8 +17,8 @@ from nextframe.tools.audit.questions.sustained import run_script, sustained_test
 from nextframe.tools.audit.targets.contract import Shown, Target, TargetError
 from nextframe.tools.audit.targets.controls import flips, idle, mashing
 from nextframe.tools.audit.targets.local import WorldTarget
-from nextframe.tools.audit.targets.references import BatchTarget, InteractiveTarget
-from nextframe.tools.audit.targets.traps import DuplicatingTarget, FaceTarget, PausingTarget
+from nextframe.tools.lab.audit.references import BatchTarget, InteractiveTarget
+from nextframe.tools.lab.audit.traps import DuplicatingTarget, FaceTarget, PausingTarget
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.audit_doubles import MS, Deaf, Double, Lamp, NoisyLive, Still, Tape, maker, options, player
 

@@ -6,8 +6,8 @@ import pytest
 
 from nextframe.runtime.core import ManualClock, World
 from nextframe.runtime.session.registry import find_world, load_world
-from nextframe.tools.audit.own import next_frame_holds
 from nextframe.tools.lab.audit.confusion import SUBJECTS, Subject, Trial, as_text, matrix, try_subject
+from nextframe.tools.lab.audit.own import next_frame_holds
 from nextframe.worlds.toy.world import ToyWorld
 from tests.support.worlds.small import small_neural
 

@@ -1,1 +1,1 @@
-"""What can be audited: worlds, Python objects, processes; references and traps."""
+"""What can be audited: worlds, Python objects, processes."""

@@ -26,8 +26,8 @@ from ...audit.questions.evidence import Evidence
 from ...audit.questions.options import AuditOptions
 from ...audit.targets.contract import Target
 from ...audit.targets.local import WorldTarget
-from ...audit.targets.references import BatchTarget, InteractiveTarget, Maker, StreamingTarget
-from ...audit.targets.traps import (
+from .references import BatchTarget, InteractiveTarget, Maker, StreamingTarget
+from .traps import (
     DelayedTarget,
     DuplicatingTarget,
     FaceTarget,

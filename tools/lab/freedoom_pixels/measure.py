@@ -23,14 +23,14 @@ from ....runtime.config import world_info
 from ....runtime.core import NextframeError
 from ....runtime.session.registry import find_world
 from ....worlds.freedoom.evaluation.place import staying, turn_around, turning
-from ....worlds.freedoom.teacher.game import ATTACK, Freedoom, pace_of
-from ....worlds.freedoom.teacher.room import ROOM
 from ....worlds.freedoom.teacher.script import AXES, Script
 from ....worlds.neural.pixels import load_networks, shape_of
 from ...train.base.show import film_strip
 from ...train.data.clips import Resizer
 from ...train.evaluate import HeldOut, free_run
+from .game import ATTACK, Freedoom, pace_of
 from .recipe import TICS_A_TICK
+from .room import ROOM
 
 FIRST_SEED = 900_000
 """Of places that no training run has begun at: its episodes are numbered from 0."""

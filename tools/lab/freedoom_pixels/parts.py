@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ....worlds.freedoom.teacher.room import ROOM
+from .room import ROOM
 
 WORK = ".train"
 """As `nextframe.tools.train.base.budget.WORK`."""

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....runtime.core import NextframeError
-from ....worlds.freedoom.teacher.room import ROOM
 from ...train.base.budget import parse_budget
 from ...train.command import TrainOptions, run_train
 from ...train.data.sources import SourceOptions
 from .parts import MORE, SIZES, WORK, has_data
+from .room import ROOM
 
-ENV = "nextframe.worlds.freedoom.teacher.game:Freedoom-v0"
+ENV = "nextframe.tools.lab.freedoom_pixels.game:Freedoom-v0"
 POLICY = "nextframe.tools.lab.freedoom_pixels.explorer:wander"
 FIRING_POLICY = "nextframe.tools.lab.freedoom_pixels.explorer:wander_and_fire"
 TICS_A_TICK = 2

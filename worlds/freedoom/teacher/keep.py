@@ -6,18 +6,24 @@ Owns how cells become vertices, lines and sectors. Knows nothing of ViZDoom; whe
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection
 
 from .plan import CELL_UNITS, DARK, LAMPS, SPACES, STEP_UNITS, Grid, Space, load_grid, wall_texture
-from .room import archive
-
-KEEP = "keep"
-"""Its name among the scenarios."""
 
 
 def keep_wad(dark: Collection[int] = ()) -> bytes:
     """The file's bytes: an archive of one map, MAP01. `dark`: whose lamps are out, as indices of `LAMPS`."""
     return archive([("MAP01", b""), ("TEXTMAP", keep_text(load_grid(), dark).encode("ascii")), ("ENDMAP", b"")])
+
+
+def archive(lumps: list[tuple[str, bytes]]) -> bytes:
+    """A PWAD: a header of magic, count and offset, the lumps, and a directory of offset, size and name."""
+    body, directory = b"", b""
+    for name, content in lumps:
+        directory += struct.pack("<ii8s", 12 + len(body), len(content), name.encode("ascii"))
+        body += content
+    return struct.pack("<4sii", b"PWAD", len(lumps), 12 + len(body)) + body + directory
 
 
 def keep_text(grid: Grid, dark: Collection[int] = ()) -> str:

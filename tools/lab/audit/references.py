@@ -9,14 +9,11 @@ so that twenty seeds of everything take seconds; on a real clock a tick costs wh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeAlias
 
 from ....runtime.core import IDLE, Action, Clock, Frame, ManualClock, MonotonicClock, TickPlan, World
-from .contract import Shown
-
-WorldFactory: TypeAlias = Callable[[], World]
+from ...audit.targets.contract import Shown
 
 SEGMENT_TICKS = 20
 """A streamer at 20 Hz plays one second while it makes the next: a control waits one to two seconds."""

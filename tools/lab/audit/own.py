@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ...runtime.core import IDLE, Action, ActionSpace, Clock, ManualClock, World
-from .questions.next_frame import next_frame_test
-from .questions.options import AuditOptions
-from .targets.contract import Shown
-from .targets.local import WorldTarget
-from .targets.player import Player
+from ....runtime.core import IDLE, Action, ActionSpace, Clock, ManualClock, World
+from ...audit.questions.next_frame import next_frame_test
+from ...audit.questions.options import AuditOptions
+from ...audit.targets.contract import Shown
+from ...audit.targets.local import WorldTarget
+from ...audit.targets.player import Player
 
 FRAMES_ALLOWED = 1
 MOMENTS = 5

@@ -7,7 +7,7 @@ walls, where a picture says nothing of where it was taken. Knows nothing of ViZD
 
 from __future__ import annotations
 
-import struct
+from ....worlds.freedoom.teacher.keep import archive
 
 ROOM = "room"
 """Its name among the scenarios."""
@@ -30,15 +30,6 @@ WALLS = (
 def room_wad() -> bytes:
     """The file's bytes: an archive of one map, MAP01."""
     return archive([("MAP01", b""), ("TEXTMAP", room_text().encode("ascii")), ("ENDMAP", b"")])
-
-
-def archive(lumps: list[tuple[str, bytes]]) -> bytes:
-    """A PWAD: a header of magic, count and offset, the lumps, and a directory of offset, size and name."""
-    body, directory = b"", b""
-    for name, content in lumps:
-        directory += struct.pack("<ii8s", 12 + len(body), len(content), name.encode("ascii"))
-        body += content
-    return struct.pack("<4sii", b"PWAD", len(lumps), 12 + len(body)) + body + directory
 
 
 def room_text() -> str:

@@ -4,8 +4,9 @@ Owns the choice of the game's settings. Turning is linear (`TURN_LEFT_RIGHT_DELT
 speed up while they are held, which is hidden state that no picture shows. The view does not bob for the same reason.
 Knows nothing of training.
 
-Importing this module registers `Freedoom-v0`, as modules of Gymnasium environments do: `--env tools.freedoom.game:
-Freedoom-v0` means "import it, then make it". ViZDoom itself is imported when one is made.
+Importing this module registers `Freedoom-v0`, as modules of Gymnasium environments do:
+`--env nextframe.tools.lab.freedoom_pixels.game:Freedoom-v0` means "import it, then make it". ViZDoom itself is imported
+when one is made.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import NextframeError
+from ....worlds.freedoom.teacher.script import AXES
 from .room import RAIL_UNITS, ROOM, room_wad
-from .script import AXES
 
 ENV_ID = "Freedoom-v0"
 TICS_HZ = 35
@@ -58,7 +59,7 @@ class Freedoom(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
     `attack`: show the weapon, and a fourth number of 0..1 fires it from a half on; rounds never run out, because how
     many are left would be hidden state.
 
-    `scenario`: the room of `nextframe.worlds.freedoom.teacher.room`, where each seed begins somewhere else, or one of
+    `scenario`: the room of `nextframe.tools.lab.freedoom_pixels.room`, where each seed begins somewhere else, or one of
     ViZDoom's own. An episode ends where the scenario's own does, but never by the clock. `info["pose"]`: x, y in map
     units and the angle in degrees. The same seed and actions give the same pictures, bit for bit.
     """

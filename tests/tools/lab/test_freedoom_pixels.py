@@ -22,7 +22,9 @@ from nextframe.runtime.core import NextframeError
 from nextframe.tools.lab.freedoom_pixels import measure, recipe
 from nextframe.tools.lab.freedoom_pixels import parts as parts_of_a_run
 from nextframe.tools.lab.freedoom_pixels.explorer import Wanderer
+from nextframe.tools.lab.freedoom_pixels.game import ATTACK, AXES, PLAYER_UNITS, USUAL_PACE, Freedoom, pace_of
 from nextframe.tools.lab.freedoom_pixels.measure import play
+from nextframe.tools.lab.freedoom_pixels.room import RAIL_UNITS, ROOM, room_wad
 from nextframe.tools.lab.gpu.step import Context, SkippedError
 from nextframe.tools.lab.gpu.steps import freedoom as step
 from nextframe.tools.train import command
@@ -32,8 +34,6 @@ from nextframe.tools.train.data.explore import facts_of
 from nextframe.tools.train.learn import motion as learn_motion
 from nextframe.worlds.freedoom.evaluation.place import staying, turn_around, turning
 from nextframe.worlds.freedoom.evaluation.shown import shifts, turned_px
-from nextframe.worlds.freedoom.teacher.game import ATTACK, AXES, PLAYER_UNITS, USUAL_PACE, Freedoom, pace_of
-from nextframe.worlds.freedoom.teacher.room import RAIL_UNITS, ROOM, room_wad
 from nextframe.worlds.freedoom.teacher.script import Script
 
 SIZE_PX = (48, 64)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.core import IDLE, Action, ActionSpace, Clock, Frame, ManualClock
-from .contract import Shown
+from ...audit.targets.contract import Shown
 from .references import BatchTarget, InteractiveTarget, Maker, StreamingTarget
 
 HIDDEN_PAUSE_NS = 600_000_000

@@ -9,7 +9,7 @@ import pytest
 
 from nextframe.runtime.core import IDLE, Action, ManualClock
 from nextframe.tools.audit.targets.contract import Shown, Target
-from nextframe.tools.audit.targets.references import (
+from nextframe.tools.lab.audit.references import (
     BatchTarget,
     InteractiveTarget,
     Maker,
@@ -18,7 +18,7 @@ from nextframe.tools.audit.targets.references import (
     interactive,
     streaming,
 )
-from nextframe.tools.audit.targets.traps import (
+from nextframe.tools.lab.audit.traps import (
     COPIES,
     HIDDEN_PAUSE_NS,
     HUD_PX,
