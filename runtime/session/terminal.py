@@ -28,11 +28,13 @@ class OnEveryTick:
 
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 """Ctrl-C, `kill`, a terminal or connection that was closed, and Ctrl-Break on Windows."""
+ALWAYS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 def heeded() -> list[int]:
-    """Those of `STOPS` that are not ignored: `nohup` and background jobs of a shell ignore some on purpose."""
-    return [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    """`STOPS`, but the closing of a terminal only where it is not ignored on purpose, as under `nohup`."""
+    ignored = {number for number in STOPS if signal.getsignal(number) is signal.SIG_IGN}
+    return [number for number in STOPS if number in ALWAYS or number not in ignored]
 
 
 class Signals:

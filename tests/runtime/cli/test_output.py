@@ -89,7 +89,7 @@ def test_a_terminal_that_closes_ends_the_session_with_everything_written(tmp_pat
     ticks = "400" if ignored else "100000"
     arguments = ["run", "toy", "--bot", "wander", "--ticks", ticks, "--record", "s.nfr"]
     command = subprocess.Popen(
-        [*(["nohup"] if ignored else []), *NEXTFRAME, *arguments],
+        [*(["nohup"] if ignored else ["env", "--default-signal=HUP"]), *NEXTFRAME, *arguments],
         cwd=tmp_path, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
-from nextframe.runtime.session.terminal import STOPS, Signals, ended_like_ctrl_c
+from nextframe.runtime.session.terminal import STOPS, Signals, ended_like_ctrl_c, heeded
+
+
+@pytest.fixture(autouse=True)
+def nothing_ignored() -> Iterator[None]:
+    """Also where the tests themselves run under nohup or in the background."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_closed_terminal_is_no_stop_where_that_is_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert heeded() == [number for number in STOPS if number != signal.SIGHUP]
 
 
 @pytest.mark.parametrize("number", STOPS)
