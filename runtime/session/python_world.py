@@ -19,7 +19,7 @@ from ..core import Clock, ConfigError, MonotonicClock, World, WorldInfo
 
 PYTHON = "python:"
 WORLD_PARTS = (
-    "info", "prompt", "reset", "advance", "snapshot", "restore", "checksum", "state_inventory", "warm_up", "close",
+    "info", "reset", "advance", "snapshot", "restore", "checksum", "state_inventory", "warm_up", "close", "prompt",
 )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def test_what_it_cannot_do_is_said_in_one_line(
         ("python:MODULE:mke", "which has none of that name"),
         ("python:MODULE:number", "got 3, which cannot be called"),
         ("python:MODULE:nothing", "expected it to make a World (nextframe.runtime.core); got int, which lacks info"),
-        ("python:MODULE:half", "got Half, which lacks prompt, advance, snapshot"),
+        ("python:MODULE:half", "got Half, which lacks advance, snapshot"),
     ],
 )
 def test_mistakes_are_one_line_that_says_what_was_expected(
