@@ -49,7 +49,7 @@ class Size:
     moments: int
 
 
-FULL, QUICK = Size(32, 5000, 256), Size(8, 300, 48)
+FULL, QUICK = Size(32, 5000, 256), Size(6, 200, 48)
 
 
 FILM_GATES = {

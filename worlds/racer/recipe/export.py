@@ -1,4 +1,4 @@
-"""A checkpoint's averaged weights, and short pasts from held-out tracks, as the world's files.
+"""A checkpoint's averaged weights, short pasts from held-out tracks, and `world.yaml`: a folder that plays.
 
 python -m nextframe.worlds.racer.recipe.export runs/racer/b/checkpoint.pt --data runs/racer/data --out worlds/racer
 """
@@ -6,6 +6,7 @@ python -m nextframe.worlds.racer.recipe.export runs/racer/b/checkpoint.pt --data
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,9 @@ def export(checkpoint: Path, data: Path, out: Path) -> None:
     weights = {name: tensor.to(torch.float16).contiguous() for name, tensor in state["average"].items()}
     save_file(weights, out / NETWORK)
     save_file(seed_clips(data), out / SEEDS)
+    for name in (NETWORK, SEEDS):
+        (out / name).chmod(0o644)
+    shutil.copy(Path(__file__).with_name("world.yaml"), out / "world.yaml")
     print(f"{out}: step {state['steps']}, {state['frames']} frames seen, {state['seconds'] / 3600:.2f} h")
 
 
