@@ -29,7 +29,8 @@ def modules_after(statements: str, folder: Path) -> set[str]:
 def test_importing_the_cli_imports_no_tool_and_no_command(tmp_path: Path) -> None:
     ours = {name for name in modules_after("import nextframe.runtime.cli.app", tmp_path) if name.startswith(OURS)}
     assert ours == {
-        "nextframe.runtime", "nextframe.runtime.cli", "nextframe.runtime.cli.app", "nextframe.runtime.core",
+        "nextframe.runtime", "nextframe.runtime.cli", "nextframe.runtime.cli.app",
+        "nextframe.runtime.cli.output", "nextframe.runtime.core",
     }  # fmt: skip
 
 
