@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from nextframe.model.tokenizers.scenes.still import POSITION_SCALE_PX
-from nextframe.worlds.circuit.recipe import tokenizer as recipe
 from nextframe.worlds.circuit.recipe.data import still_scenes
 from nextframe.worlds.circuit.recipe.tokenizer import reader_of, reader_optimiser, train
 from nextframe.worlds.circuit.teacher.simulator import Car
 from nextframe.worlds.circuit.teacher.track import HEIGHT_PX, WIDTH_PX
+from nextframe.worlds.recipe import run as training_run
 from tests.support.networks import renderer, shipped_tokenizer
 
 SCENES = 96
@@ -71,7 +71,7 @@ def test_training_the_reader_moves_nothing_else(tmp_path: Path, monkeypatch: pyt
     before = {name: value.clone() for name, value in tokenizer.state_dict().items()}
     frames, labels = (torch.from_numpy(part) for part in still_scenes(8, seed=7, mouths=1.0))
     seconds = itertools.count()
-    monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
+    monkeypatch.setattr(training_run, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))
     two_steps = 2 / 60
     options = argparse.Namespace(out=tmp_path, part="reader", minutes=two_steps, batch=4, device="cpu", resume=False)
     train(tokenizer, reader_optimiser(tokenizer), frames, labels, options)
