@@ -66,7 +66,10 @@ class VideoWriter:
         self._live = live
         self._error: Exception | None = None
         self._closed = False
-        self._queue: queue.Queue[tuple[int, Frame] | None] = queue.Queue(QUEUE_FRAMES)
+        # Live, the one that costs its sender a microsecond and not a switch of threads.
+        self._queue: queue.SimpleQueue[tuple[int, Frame] | None] | queue.Queue[tuple[int, Frame] | None] = (
+            queue.SimpleQueue() if live else queue.Queue(QUEUE_FRAMES)
+        )
         order = Order(str(self.part_path), suffix, str(Fraction(fps)), width, height, scale, crf)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,11 +98,8 @@ class VideoWriter:
         self._raise_failure()
         item = (self.frames_added, frame.copy())
         self.frames_added += 1
-        if self._live:
-            try:
-                self._queue.put_nowait(item)
-            except queue.Full:
-                self.dropped += 1
+        if self._live and self._queue.qsize() >= QUEUE_FRAMES:
+            self.dropped += 1
         else:
             self._queue.put(item)
 
